@@ -69,10 +69,10 @@ def load_checklist(name: str, registry: Registry) -> Checklist:
     except OSError as error:
         names = ", ".join(sorted(file.stem for file in CHECKLISTS_FOLDER.glob("*.yml")))
         raise ChecklistError(
-            f"{path}: cannot be read: {error.strerror}.", hint=f"Shipped: {names}. Or give a path."
+            f"{path}: can't be read: {error.strerror}.", hint=f"Shipped: {names}. Or give a path."
         ) from error
     except UnicodeDecodeError as error:
-        raise ChecklistError(f"{path}: cannot be read: it is not in UTF-8.") from error
+        raise ChecklistError(f"{path}: can't be read: it isn't UTF-8.") from error
     return read_checklist(text, str(path), registry)
 
 
@@ -88,7 +88,7 @@ def load_registry() -> Registry:
     try:
         return Registry.load()
     except RegistryError as error:
-        raise ConfigError(f"A kind of check cannot be loaded: {error}", hint="Fix or uninstall that plugin.") from error
+        raise ConfigError(f"A kind of check can't be loaded: {error}", hint="Fix or uninstall that plugin.") from error
 
 
 def read_policy(settings: Settings, checklist: Checklist) -> Policy:
@@ -108,7 +108,7 @@ def read_policy(settings: Settings, checklist: Checklist) -> Policy:
             hint=f"Sections: {', '.join(section.id for section in checklist.sections)}.",
         )
     if strange := [line for line, rule in policy.lines.items() if line in steps and rule.waive is not None]:
-        raise ConfigError(f"policy.lines.{strange[0]}.waive: a step cannot be waived.", hint="Set attest, or nothing.")
+        raise ConfigError(f"policy.lines.{strange[0]}.waive: a step can't be waived.", hint="Set attest, or nothing.")
     holders = {Role(name): ids for name, ids in settings.slack.roles}
     for key, shortage in (
         ("policy: nobody could ever deploy", find_shortage(policy, holders)),
@@ -172,12 +172,12 @@ class Application:
         if settings.slack.bot_token is None:
             raise ConfigError(
                 "SLACK_BOT_TOKEN is not set, or empty.",
-                hint="It comes from the app's page (xoxb-…), see README; `make demo` needs none.",
+                hint="Copy it from the app's page (xoxb-…); see README. `make demo` needs none.",
             )
         if settings.slack.app_token is None and settings.slack.signing_secret is None:
             raise ConfigError(
-                "Neither SLACK_APP_TOKEN nor SLACK_SIGNING_SECRET is set; an empty one does not count.",
-                hint="Socket Mode takes the first (xapp-…), HTTP mode the second. Both are on the app's page, see README.",
+                "Neither SLACK_APP_TOKEN nor SLACK_SIGNING_SECRET is set; an empty one doesn't count.",
+                hint="Socket Mode needs the first (xapp-…), HTTP mode the second. Both are on the app's page; see README.",
             )
         if not settings.slack.channel:
             raise ConfigError("slack.channel is not set.", hint="Set it to the id of #releases (C…).")

@@ -52,7 +52,7 @@ class Roles(SettingsSection):
     def _ids_only(cls, ids: tuple[str, ...]) -> tuple[str, ...]:
         for name in ids:
             if not re.fullmatch(r"[UWS][A-Z0-9]{2,}", name):
-                raise ValueError(f"{name!r} is no Slack id; copy the member id (U…) or the user group id (S…)")
+                raise ValueError(f"{name!r} isn't a Slack id; copy the member id (U…) or the user group id (S…)")
         return ids
 
 
@@ -152,7 +152,9 @@ class Settings(SettingsSection, DocumentModel):
         target = self.targets.get(self.environment)
         if target is not None and target.mutable:
             at = ("targets", self.environment, "mutable")
-            raise PydanticCustomError("mutable", "checks must not change data where we deploy to", {"at": at})
+            raise PydanticCustomError(
+                "mutable", "checks must not change data in the environment you deploy to", {"at": at}
+            )
         return self
 
     @model_validator(mode="after")
@@ -166,7 +168,7 @@ class Settings(SettingsSection, DocumentModel):
                         ".".join(("targets", one, *key)) for one, key in ((name, overlap[0]), (other, overlap[1]))
                     )
                     text = (
-                        f"checks change data here, but {mine} and {theirs} lead to the same place: point one elsewhere"
+                        f"checks change data here, but {mine} and {theirs} point to the same place: change one of them"
                     )
                     raise PydanticCustomError("shared", "{text}", {"text": text, "at": ("targets", name, *overlap[0])})
         return self
@@ -287,24 +289,22 @@ def load_settings(path: Path | None, environ: Mapping[str, str] | None = None) -
     )
     if not config_path.exists():
         if path is not None or env.get("RELEASE_BOT_CONFIG"):
-            raise ConfigError(
-                f"{config_path}: there is no such file.", hint="Copy release-bot.example.yml and fill it in."
-            )
+            raise ConfigError(f"{config_path} doesn't exist.", hint="Copy release-bot.example.yml and fill it in.")
         return _validate({}, None, env, "environment")
     try:
         text = config_path.read_text(encoding="utf-8")
         root, body = read_document(text)
         body = body or {}
     except OSError as error:
-        raise ConfigError(f"{config_path}: cannot be read: {error.strerror}.") from error
+        raise ConfigError(f"{config_path}: can't be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{config_path}: cannot be read: it is not in UTF-8.") from error
+        raise ConfigError(f"{config_path}: can't be read: it isn't UTF-8.") from error
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         problem = _QUOTED_TEXT.sub("'…'", error.problem or "")  # a secret may begin like an alias or a tag
         raise ConfigError(f"{config_path}:{line}: not valid YAML: {problem}") from None
     except yaml.YAMLError:
-        raise ConfigError(f"{config_path}:1: not valid YAML: it has characters that YAML does not allow") from None
+        raise ConfigError(f"{config_path}:1: not valid YAML: it has characters that YAML doesn't allow") from None
     if not isinstance(body, dict):
         raise ConfigError(f"{config_path}:1: the configuration is a mapping of sections such as slack: and targets:")
     reader = _SettingsReader(config_path, root, env)
@@ -346,7 +346,7 @@ class _SettingsReader:
         try:
             return file.read_text(encoding="utf-8").strip()
         except OSError as error:
-            raise self._error(at, f"{file} cannot be read: {error.strerror}") from error
+            raise self._error(at, f"{file} can't be read: {error.strerror}") from error
 
     def _error(self, at: tuple[Any, ...], problem: str) -> ConfigError:
         key = ".".join(str(part) for part in at)
@@ -367,7 +367,7 @@ def _validate(body: dict[str, Any], root: yaml.Node | None, env: Mapping[str, st
         first = error.errors(include_input=False)[0]  # the input could be a secret
         at = first.get("ctx", {}).get("at") or first["loc"]
         key = ".".join(str(part) for part in at) or "configuration"
-        hint = "The keys are described in docs/reference/configuration.md."
+        hint = "docs/reference/configuration.md describes the keys."
         raise ConfigError(
             f"{source}:{line_of(root, at)}: {key}: {first['msg'].removeprefix('Value error, ')}", hint=hint
         ) from None

@@ -106,7 +106,7 @@ class CheckContext:
         if self.cancelled.wait(min(seconds, self.remaining())):
             raise CheckError("cancelled", hint="Run the check again when you are ready.")
         if self.remaining() <= 0:
-            raise CheckError("gave up waiting: the deadline has come")
+            raise CheckError("gave up waiting: the time for this check was up")
 
     def undo_attempts(self) -> Iterator[None]:
         """For the loop of an undo: one round, or three, a second apart, where a request may take effect late; also after the deadline.
@@ -118,7 +118,7 @@ class CheckContext:
         yield
         for _ in range(UNDO_ATTEMPTS - 1 if self.outcome_unknown else 0):
             if self.cancelled.wait(UNDO_PAUSE):
-                raise CheckError("cancelled before it was sure that nothing comes late")
+                raise CheckError("cancelled while it still watched for a late effect")
             yield
 
 
@@ -210,12 +210,12 @@ class Kind(abc.ABC):
 
     def undo(self, payload: Mapping[str, Any], ctx: CheckContext) -> None:
         """Put back what ``payload`` says was changed. Safe to call twice. Only kinds that mutate have it."""
-        raise NotImplementedError(f"{self.name} recorded an undo but has no way to carry it out")
+        raise NotImplementedError(f"{self.name} recorded an undo but can't run it")
 
 
 def _with_late_hint(error: ClientError, late: str) -> CheckError:
     """The error of a request that got no answer, with a word on what nobody can know."""
-    hint = f"{error.hint} The request may still take effect: the bot looked for {(UNDO_ATTEMPTS - 1) * UNDO_PAUSE:.0f} s. {late}"
+    hint = f"{error.hint} The request may still take effect. The bot checked for {(UNDO_ATTEMPTS - 1) * UNDO_PAUSE:.0f} s. {late}"
     return CheckError(
         error.summary, hint=hint.strip(), seen=error.seen, retry_after=error.retry_after, status=error.status
     )

@@ -71,7 +71,7 @@ class Registry:
             importlib.metadata.entry_points(group=ENTRY_POINTS), key=lambda entry: (entry.name, entry.value)
         ):
             if entry.name in kinds:
-                raise RegistryError(f"kind {entry.name} of {_origin(entry)} is there already: rename or uninstall it")
+                raise RegistryError(f"kind {entry.name} of {_origin(entry)} already exists: rename or uninstall it")
             kinds[entry.name] = _import(entry.name, entry.value, _origin(entry))
         return cls(kinds)
 
@@ -137,7 +137,7 @@ def _make(name: str, kind: type[Kind]) -> Kind:
         _ = instance.effects
     except ValidationError as exc:
         problems = "; ".join(complaint.text for complaint in _complaints(exc, kind.params))
-        raise RegistryError(f"kind {name}: its `example` are no parameters of it: {problems}") from exc
+        raise RegistryError(f"kind {name}: its `example` isn't valid: {problems}") from exc
     return instance
 
 
@@ -155,7 +155,7 @@ def _import(name: str, where: str, origin: str) -> type[Kind]:
             f"kind {name} of {origin} does not import from {where}: {type(exc).__name__}: {exc}"
         ) from exc
     if not (isinstance(value, type) and issubclass(value, Kind)):
-        raise RegistryError(f"kind {name} of {origin}: {where} is no subclass of checks.contract.Kind")
+        raise RegistryError(f"kind {name} of {origin}: {where} isn't a subclass of checks.contract.Kind")
     if value.name != name:
         raise RegistryError(f"kind {name} of {origin}: {where} calls itself {value.name!r}")
     return value

@@ -63,7 +63,7 @@ def run_check(
     except Exception as exc:
         logger.exception("check %s (%s) on %s failed unexpectedly", ctx.check, kind.name, ctx.target.name)
         summary = f"unexpected {type(exc).__name__}: {exc}"
-        answer = _error(kind, ctx, summary, "This is a fault of the check itself: see the bot's log.", "")
+        answer = _error(kind, ctx, summary, "This is a bug in the check: see the bot's log.", "")
     seconds = time.monotonic() - started
     presented = _presentable(answer, redact, limit)
     return CheckResult(check=ctx.check, kind=kind.name, answer=presented, seconds=seconds, stopped=stopped)
@@ -80,7 +80,7 @@ def _not_stopped(kind: Kind) -> str:
     """What to do about one that was given up."""
     used = (*kind.touches, *kind.reads)
     if not kind.mutates and not used:
-        return f"Run it again. If it hangs again, the kind {kind.name} has a fault: tell who wrote it."
+        return f"Run it again. If it hangs again, report the bug to the author of the kind {kind.name}."
     uses = f" Until then no other check can use the {' and '.join(used)}." if used else ""
     back = " and puts back what it changed" if kind.mutates else ""
     return f"Restart the bot: that ends it{back}.{uses}"
@@ -100,12 +100,12 @@ class _RevocableLedger:
     def record(self, what: str, payload: Mapping[str, Any]) -> str:
         """Raises CheckError for a kind that has not declared that it changes data, and once nobody waits for the run any more."""
         if not self._kind.mutates:
-            hint = "Its needs() have to return Changes(…) too."
+            hint = "Its needs() must return Changes(…) too."
             raise CheckError(
-                f"{what} is not changed: kind {self._kind.name} does not declare that it changes data", hint=hint
+                f"{what} isn't changed: kind {self._kind.name} does not declare that it changes data", hint=hint
             )
         if self._given_up.is_set():
-            raise CheckError(f"{what} is not changed: the check was given up")
+            raise CheckError(f"{what} isn't changed: the check was stopped")
         return self._ledger.record(what, payload)
 
     def settle(self, undo_id: str) -> None:
@@ -119,7 +119,7 @@ def refuse_if_forbidden(kind: Kind, target: Target) -> None:
         return
     if not target.mutable:
         raise CheckError(
-            f"refused: {kind.name} changes data and {target.name} is not mutable",
+            f"refused: {kind.name} changes data, but {target.name} isn't mutable",
             hint=f"Point the check at a test system, or set targets.{target.name}.mutable there.",
         )
     for name in (target.name, target.environment):

@@ -27,7 +27,7 @@ def reading(vendor: str, what: str, answer: object = None) -> Iterator[None]:
         text = answer if isinstance(answer, str) else json.dumps(answer)
         raise StrangeAnswer(
             f"{vendor} did not answer with {what}" + (f", but with {text}" if answer is not None else ""),
-            hint=f"Does the address in release-bot.yml belong to {vendor}, in a version that the bot knows?",
+            hint=f"Is the address in release-bot.yml that of {vendor}, in a version the bot knows?",
             seen=text if answer is not None else _fault(exc),
         ) from exc
 

@@ -75,7 +75,7 @@ class _GuardedApi:
     def __getattr__(self, name: str) -> Any:
         call = _CALL.fullmatch(name)
         if call is None:
-            raise NotDeclared(f"{self._declared.user} may not call {name}: no right to that can be declared")
+            raise NotDeclared(f"{self._declared.user} isn't allowed to call {name}: no right for it can be declared")
         resource = "pods/log" if call["object"] == "pod_log" else f"{call['object'].replace('_', '')}s"
         self._declared.retry_read(ClusterRight(_VERBS[call["verb"]], self._group, resource, Of.NAMESPACE))
         return getattr(self._api, name)
@@ -100,7 +100,7 @@ def kube_clients(part: Kubernetes, name: str, timeout: float) -> KubeClients:
     except (config.ConfigException, OSError) as exc:
         raise ClientError(
             f"no usable kubeconfig for {name}: {first_line(exc)}",
-            hint=f"Set targets.{name}.kubernetes.kubeconfig to a file that the bot can read.",
+            hint=f"Set targets.{name}.kubernetes.kubeconfig to a file the bot can read.",
         ) from exc
     settings.retries = False  # one try a call: a poll asks again by itself, and a person sees the real error at once
     if is_loopback(settings.host):
@@ -151,7 +151,7 @@ def kube_errors(what: str) -> Iterator[None]:
         raise
     except (TypeError, AttributeError, ValueError) as exc:  # the client cannot make its own object of the answer
         raise StrangeAnswer(
-            f"cannot {what}: Kubernetes did not answer with what its API promises",
+            f"cannot {what}: Kubernetes sent an unexpected answer",
             hint="Does the kubeconfig name a Kubernetes API server?",
             seen=type(exc).__name__,  # no more: its text holds values, which may be secret
             outcome_unknown=True,
@@ -161,7 +161,7 @@ def kube_errors(what: str) -> Iterator[None]:
         slow = isinstance(exc, urllib3.exceptions.TimeoutError) and not is_refused
         raise ClientError(
             f"Kubernetes did not answer in time to {what}" if slow else f"cannot reach Kubernetes to {what}",
-            hint="Is the API server up and reachable from here? Does the kubeconfig name it and its certificate?",
+            hint="Is the API server up and reachable from the bot? Does the kubeconfig have its address and certificate?",
             seen=f"{type(exc).__name__}: {first_line(exc)}",
             outcome_unknown=True,
         ) from exc

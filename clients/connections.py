@@ -100,7 +100,7 @@ class Clients(Guarded):
         """The answer of the product to the test user's login; a good one (200) is used again for half an hour.
 
         The product counts every attempt, good ones too: five in fifteen minutes per address. See ``cookie_header``.
-        Raises ClientError when the product does not answer or the Target has no login.
+        Raises ClientError when the product doesn't answer or the Target has no login.
         """
         base = require(self._target.api_url, self._target, "api_url")
         login = require(self._target.login, self._target, "login")

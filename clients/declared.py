@@ -49,7 +49,8 @@ class NeedGuard:
 
     def _refusal(self, what: str, missing: str) -> NotDeclared:
         return NotDeclared(
-            f"{self.user} may not {what}: it does not declare that", hint=f"Its needs() have to return {missing} too."
+            f"{self.user} isn't allowed to {what}: it doesn't declare that",
+            hint=f"Its needs() must return {missing} too.",
         )
 
 

@@ -22,8 +22,8 @@ TOO_MANY_REQUESTS = 429
 SERVER_ERRORS = 500
 MAY_ASK_FOR_A_PAUSE = frozenset({403, 429, 503})  # GitHub's secondary limits answer 403
 STATUS_HINTS = {
-    400: "The request was not understood: does the address belong to this vendor's API?",
-    401: "The credentials were refused: renew them and set them again.",
+    400: "The request was not understood. Is the address that of the vendor's API?",
+    401: "The credentials were refused: renew them.",
     403: "The credentials lack a right: grant it.",
     404: "Not found: check the address and the names in release-bot.yml.",
     429: "Too many requests: wait a minute, then run the check again.",
@@ -79,7 +79,7 @@ def status_hint(status: int) -> str:
     """What to do about an HTTP status."""
     if status >= SERVER_ERRORS:
         return "The server has a problem: wait until it recovers, then run the check again."
-    return STATUS_HINTS.get(status, "Run the check again; if it stays, look at the server's log.")
+    return STATUS_HINTS.get(status, "Run the check again. If it stays, see the server's log.")
 
 
 def first_line(exc: BaseException) -> str:

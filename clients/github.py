@@ -109,7 +109,7 @@ class GitHub(Guarded):
         answer = self._api.post(f"{self._base}/git/refs", ref, known=frozenset({unprocessable}))
         if answer.status_code == unprocessable:
             message = answer.json().get("message", "")
-            raise ClientError(f"GitHub did not create the tag: {message}", status=unprocessable, outcome_unknown=True)
+            raise ClientError(f"GitHub didn't create the tag: {message}", status=unprocessable, outcome_unknown=True)
 
     def tags(self) -> list[str]:
         """Names of all tags that begin with v."""
@@ -170,7 +170,7 @@ class GitHub(Guarded):
             if not check_runs["total_count"] and not status["total_count"]:
                 return "no check has run on it"
             if check_runs["total_count"] > len(check_runs["check_runs"]):
-                return f"it has more than {PAGE} check runs, so not all were seen"
+                return f"it has more than {PAGE} check runs, so the bot didn't see them all"
             bad = [str(run["name"]) for run in check_runs["check_runs"] if run["conclusion"] not in GOOD]
             if status["total_count"] and status["state"] != "success":
                 bad += [
@@ -184,7 +184,7 @@ class GitHub(Guarded):
         body = self._must(f"contents/{quote(path)}", **_at(ref))
         if isinstance(body, dict) and body.get("type") == "file":
             where = f" at {ref}" if ref else ""
-            raise ClientError(f"{path} is no folder{where}", hint="Correct the path in the checklist.")
+            raise ClientError(f"{path} isn't a folder{where}", hint="Fix the path in the checklist.")
         with reading("GitHub", f"the files of {path}", body):
             return {str(entry["name"]): str(entry["sha"]) for entry in listed(body) if entry["type"] == "file"}
 
@@ -196,9 +196,7 @@ class GitHub(Guarded):
             return None
         with reading("GitHub", f"the content of {path}", body):
             if body["encoding"] != "base64":
-                raise ClientError(
-                    f"GitHub does not give the content of {path}: it is larger than 1 MB", seen=str(body.get("size"))
-                )
+                raise ClientError(f"GitHub doesn't return {path}: it is larger than 1 MB", seen=str(body.get("size")))
             return base64.b64decode(body["content"])
 
     def content(self, path: str, ref: str = "") -> bytes:
@@ -216,7 +214,7 @@ class GitHub(Guarded):
 
     def _missing(self, path: str) -> ClientError:
         what = f"GitHub has no {path} in {self.repository}" if path else f"GitHub has no repository {self.repository}"
-        hint = "Does the repository have it, and may the token see it? Settings: github in release-bot.yml."
+        hint = "Does the repository have it, and can the token see it? Settings: github in release-bot.yml."
         return ClientError(what, hint=hint, status=int(httpx.codes.NOT_FOUND))
 
 
@@ -232,7 +230,7 @@ def previous_release(github: GitHub, version: str, deployed_before: str) -> str:
     """
     ours = _triple(version)
     if ours is None:
-        raise ClientError(f"{version} is no version like v1.2.3, so nothing comes before it")
+        raise ClientError(f"{version} isn't a version like v1.2.3, so nothing comes before it")
     if _triple(deployed_before) not in {None, ours}:
         return deployed_before
     plain = [(triple, name) for name in github.tags() if (triple := _triple(name)) and not _VERSION.fullmatch(name)[4]]  # type: ignore[index]

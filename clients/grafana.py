@@ -49,14 +49,14 @@ class Grafana(Guarded):
             if error.status != httpx.codes.NOT_ACCEPTABLE:
                 raise
             raise ClientError(
-                f"dashboard {uid} is stored in Grafana's v2 format, which this check cannot read",
+                f"dashboard {uid} is stored in Grafana's v2 format, which this check can't read",
                 hint="Save the dashboard as a classic one (JSON model v1).",
                 seen=error.seen,
                 status=error.status,
             ) from error
         if not isinstance(body, dict) or not isinstance(body.get("dashboard"), dict):
             raise StrangeAnswer(
-                "Grafana's answer holds no dashboard", hint="Does grafana.url point to Grafana?", seen=str(body)
+                "Grafana's answer has no dashboard", hint="Does grafana.url point to Grafana?", seen=str(body)
             )
         dashboard: Json = body["dashboard"]
         return dashboard
@@ -90,7 +90,7 @@ class Grafana(Guarded):
             results = body.get("results") if isinstance(body, dict) else None
             if not results:
                 response.raise_for_status()
-                raise StrangeAnswer(f"Grafana's answer for {what} holds no results", seen=response.text)
+                raise StrangeAnswer(f"Grafana's answer for {what} has no results", seen=response.text)
         with reading("Grafana", f"results for {what}", body):
             return {
                 str(name): {**result, "frames": [*(result.get("frames") or [])]} for name, result in results.items()

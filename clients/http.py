@@ -87,7 +87,7 @@ def http_errors(what: str) -> Iterator[None]:
         raise ClientError(f"cannot {what}: {first_line(exc)}", hint=hint, outcome_unknown=True) from exc
     except ValueError as exc:  # json() of an answer that is no JSON
         hint = "Does the address belong to this API?"
-        raise StrangeAnswer(f"cannot {what}: the answer is no JSON", hint=hint) from exc
+        raise StrangeAnswer(f"cannot {what}: the answer isn't JSON", hint=hint) from exc
 
 
 def _host(exc: Exception) -> str:
@@ -99,7 +99,7 @@ class Http(Guarded):
     """Plain HTTP for the product and its pages: verifies TLS, follows no redirect, keeps no cookie.
 
     It insists on a declared change for each request that is none of ``SAFE``, on the setting of an address of the target, and on
-    a log-in for what holds the test user's password.
+    a login for what holds the test user's password.
     """
 
     def __init__(self, addresses: Iterable[tuple[str, Setting]], password: str, *, timeout: float) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 HINTS = {
     401: "Renew its token: {}.",
     403: "Give its token the right: {}.",
-    409: "Something else is at it: press Retry in a moment.",
+    409: "Something else is changing it: press Retry in a moment.",
 }
 
 
@@ -56,7 +56,7 @@ class JsonApi:
             body = None
         if body is None:
             raise StrangeAnswer(
-                f"{self.name} did not answer GET {answer.request.url.path} with JSON",
+                f"{self.name} didn't answer GET {answer.request.url.path} with JSON",
                 hint=f"Is the address right: {self._section}.url in release-bot.yml?",
                 seen=answer.text,
             )
@@ -72,7 +72,7 @@ class JsonApi:
         try:
             answer = self._client.request(method, path, params={**self._params, **params}, json=body)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            what = f"{self.name} does not answer ({type(error).__name__})"
+            what = f"{self.name} doesn't answer ({type(error).__name__})"
             hint = f"Is it up, and is {self._section}.url right?"
             raise ClientError(what, hint=hint, seen=first_line(error), outcome_unknown=True) from error
         status = answer.status_code

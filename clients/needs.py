@@ -105,7 +105,7 @@ Need = Effect | Setting | VendorRight | ClusterRight
 
 # The product counts every log-in, good ones too, and refuses the sixth of an address in fifteen minutes; the fifth stays free
 # for a person.
-LOG_IN = Spends("login", "log-ins", uses=4, period=15 * 60.0)
+LOG_IN = Spends("login", "logins", uses=4, period=15 * 60.0)
 
 # The requests that the bot makes, each with a name of its own, so that kinds and steps say the same.
 READ_DEPLOYMENT = ClusterRight("get", "apps", "deployments", Of.DEPLOYMENT)

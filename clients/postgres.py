@@ -49,7 +49,7 @@ def postgres_errors(what: str) -> Iterator[None]:
     except (errors.QueryCanceled, errors.LockNotAvailable) as exc:
         raise ClientError(
             f"cannot {what}: {exc.diag.message_primary}",
-            hint="The database is slow or locked: look at pg_stat_activity.",
+            hint="The database is slow or locked: see pg_stat_activity.",
         ) from exc
     except psycopg.OperationalError as exc:
         raise ClientError(

@@ -54,7 +54,7 @@ class ImageRegistry:
             request = client.build_request("GET", f"v2/{self._repository}/tags/list", params={"n": "1"})
             body = _json(self._ask(client, request))
         if not isinstance(body, dict) or "tags" not in body:
-            raise StrangeAnswer("The image registry did not answer with tags", hint="Is registry.url right?")
+            raise StrangeAnswer("The image registry didn't answer with tags", hint="Is registry.url right?")
 
     @contextmanager
     def _client(self) -> Iterator[httpx.Client]:
@@ -63,10 +63,10 @@ class ImageRegistry:
             with http_client(self._url, timeout=self._timeout) as client:
                 yield client
         except (LookupError, TypeError, ValueError) as error:
-            what = "The image registry answered something that the bot does not understand"
-            raise StrangeAnswer(what, hint="Does registry.url lead to it, and not to a proxy?") from error
+            what = "The image registry sent an answer the bot doesn't understand"
+            raise StrangeAnswer(what, hint="Does registry.url point to it, not to a proxy?") from error
         except httpx.HTTPError as error:
-            what = f"The image registry does not answer ({type(error).__name__})"
+            what = f"The image registry doesn't answer ({type(error).__name__})"
             raise ClientError(what, hint="Is it up, and is registry.url right?", outcome_unknown=True) from error
 
     def _ask(self, client: httpx.Client, request: httpx.Request) -> httpx.Response:
@@ -84,13 +84,13 @@ class ImageRegistry:
         registry = httpx.URL(self._url)
         realm = registry.join(challenge.realm)
         if not is_safe(realm, registry):
-            what = "The image registry sends for tokens to an address that is not https"
+            what = "The image registry gets its tokens from an address that isn't https"
             raise ClientError(what, hint="Is registry.url right?")
         auth = self._login if self._login[1] else None
         if auth and not may_get_login(realm, registry, self._token_host):
             raise ClientError(
-                f"The image registry sends for tokens to {realm.host}, which is not of its domain",
-                hint="The login was not sent there. If that host is the registry's own, set registry.token_host to it.",
+                f"The image registry gets its tokens from {realm.host}, which is outside its domain",
+                hint="The bot didn't send its login there. If that host belongs to the registry, set registry.token_host to it.",
             )
         params = {"scope": challenge.scopes or (f"repository:{self._repository}:pull",)}
         if challenge.service:
@@ -107,7 +107,7 @@ def _json(answer: httpx.Response) -> Any:
         return answer.json()
     except ValueError as error:
         hint = "Is registry.url the address of its API?"
-        raise StrangeAnswer("The image registry did not answer with JSON", hint=hint) from error
+        raise StrangeAnswer("The image registry didn't answer with JSON", hint=hint) from error
 
 
 def _failure(what: str, answer: httpx.Response, hint: str) -> ClientError:

@@ -84,7 +84,7 @@ class Sentry(Guarded):
                 return
             cursor = {"cursor": following.get("cursor", "")}
         raise ClientError(
-            f"Sentry has more than {PAGE * MAX_PAGES} issues here", hint="Look in Sentry: this is no quiet moment."
+            f"Sentry has more than {PAGE * MAX_PAGES} issues here", hint="See Sentry: it has too many issues right now."
         )
 
     def event_address(self, event_id: str) -> str:
@@ -102,7 +102,7 @@ class Sentry(Guarded):
             body = response.json()
         if not isinstance(body, dict):
             raise StrangeAnswer(
-                "Sentry's answer about the test event is no JSON object", hint=WRONG_ADDRESS, seen=response.text
+                "Sentry's answer about the test event isn't a JSON object", hint=WRONG_ADDRESS, seen=response.text
             )
         return body
 
@@ -132,7 +132,7 @@ class Sentry(Guarded):
                 (_moment(value["timestamp"]), float(value["value"]), bool(value["incomplete"])) for value in values
             ]
         except (KeyError, TypeError, ValueError, OverflowError) as exc:
-            raise StrangeAnswer("Sentry's answer holds no counts", hint=WRONG_ADDRESS, seen=response.text) from exc
+            raise StrangeAnswer("Sentry's answer has no counts", hint=WRONG_ADDRESS, seen=response.text) from exc
         every.sort()
         gaps = [(after[0] - before[0]).total_seconds() for before, after in pairwise(every)]
         length = min((gap for gap in gaps if gap > 0), default=float(interval))
@@ -189,7 +189,7 @@ def _send(event: Event, dsn: str) -> str:
         client.close(timeout=0)
     if event_id is None or reasons:
         raise ClientError(
-            f"Sentry did not take the test event: {', '.join(reasons) or 'dropped by the SDK'}",
+            f"Sentry refused the test event: {', '.join(reasons) or 'dropped by the SDK'}",
             hint="Is the DSN right, and is Sentry's ingest up and under its rate limit?",
         )
     return event_id

@@ -51,7 +51,7 @@ class RestorePod(SettingsSection):
         """It would stand in the pod, where everybody may read it who may read pods."""
         url = urlsplit(value)
         if ":" in url.netloc.rpartition("@")[0] or "password" in parse_qs(url.query):
-            raise PydanticCustomError("password", "the password belongs into the Secret that `secret` names")
+            raise PydanticCustomError("password", "the password belongs in the Secret that `secret` names")
         return value
 
 

@@ -39,11 +39,11 @@ class Vercel(Guarded):
         if project is None:
             raise ClientError(
                 f"Vercel has no project {self.project_id}",
-                hint="Check vercel.project, vercel.team and what the token may see.",
+                hint="Check vercel.project, vercel.team and what the token can see.",
                 status=int(httpx.codes.NOT_FOUND),
             )
         if not isinstance(project, dict) or "id" not in project:
-            raise StrangeAnswer("Vercel did not answer with a project", hint="Is vercel.url the address of its API?")
+            raise StrangeAnswer("Vercel didn't answer with a project", hint="Is vercel.url the address of its API?")
         return project
 
     def live(self) -> dict[str, Any] | None:
@@ -78,7 +78,9 @@ class Vercel(Guarded):
         project = self.project()
         link = project.get("link") or {}
         if not link.get("type"):
-            raise ClientError("the Vercel project is connected to no repository", hint="Connect it, or deploy by hand.")
+            raise ClientError(
+                "the Vercel project isn't connected to a repository", hint="Connect it, or deploy by hand."
+            )
         source = {"type": link["type"], "repoId": link.get("repoId"), "ref": ref, "sha": commit}
         body = {"name": project["name"], "project": project["id"], "target": "production", "gitSource": source}
         self._api.post("v13/deployments", {**body, "meta": {MARK: mark}}, forceNew="1")

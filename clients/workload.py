@@ -84,7 +84,7 @@ def rights_of(which: Which, variables: Variables) -> tuple[ClusterRight, ...]:
 def references(workload: Workload, container: str, names: Iterable[str]) -> tuple[set[tuple[str, str]], bool]:
     """The objects that say what these variables are, as (secrets, name) or (configmaps, name), without reading them.
 
-    Also whether something sets each of them, as far as that can be told. Upper and lower case do not count. Raises
+    Also whether something sets each of them, as far as that can be told. Case-insensitive. Raises
     ClientError when there is no such container.
     """
     objects: set[tuple[str, str]] = set()
@@ -134,7 +134,7 @@ def read_workload(ctx: TargetAccess, which: Which) -> Workload:
     if body is None:
         raise ClientError(
             f"there is no {which} {name} in {namespace}",
-            hint="Is it installed, and are its names in release-bot.yml right?",
+            hint="Is it installed, and are the names in release-bot.yml right?",
         )
     with reading("Kubernetes", f"{which} {name} in {namespace}"):
         spec = body["spec"] if which == "deployment" else body["spec"]["jobTemplate"]["spec"]
@@ -197,7 +197,7 @@ class Environment:
                 if values is None and not reference.get("optional"):
                     yield (
                         name,
-                        {"broken": f"cannot be set: {kind} {reference['name']} is not there, and no pod can start"},
+                        {"broken": f"can't be set: {kind} {reference['name']} doesn't exist, so no pod can start"},
                     )
                 for key in values or {}:
                     if _same(prefix + key, name, ignore_case=ignore_case):
@@ -217,7 +217,7 @@ class Environment:
             return Variable(name, f"{source['resourceFieldRef'].get('resource')} of the container")
         path = (source.get("fieldRef") or {}).get("fieldPath", "")
         if not path:
-            raise ClientError(f"{name} comes from {', '.join(source)}, which this check cannot read")
+            raise ClientError(f"{name} comes from {', '.join(source)}, which this check can't read")
         match = _OF_THE_TEMPLATE.fullmatch(path)
         texts = {"labels": self._workload.labels, "annotations": self._workload.annotations}
         return Variable(name, f"{path} of the pod", empty=match is not None and not texts[match[1]].get(match[2]))
@@ -241,8 +241,8 @@ class Environment:
         if values is None or key not in values:
             if reference.get("optional"):
                 return None
-            problem = f"{where} is not there" if values is None else f"{where} has no key {key}"
-            return Variable(name, broken=f"cannot be set: {problem}, and no pod can start")
+            problem = f"{where} doesn't exist" if values is None else f"{where} has no key {key}"
+            return Variable(name, broken=f"can't be set: {problem}, so no pod can start")
         return Variable(name, where, empty=values[key].empty, plain=values[key].plain)
 
     def _values(self, kind: str, name: str) -> dict[str, _Value] | None:

@@ -36,7 +36,7 @@ Every kind answers PASS, FAIL, ERROR (could not find out) or INCONCLUSIVE (a per
   Stripe key. What they change is written down first and put back.
 - **Touches** names what a check has for itself: no other that touches or reads the same runs beside it.
 - **Reads** names what it only looks at, beside others that do.
-- **Uses up** names what a target allows only so often, such as log-ins. When nothing is left, the check waits.
+- **Uses up** names what a target allows only so often, such as logins. When nothing is left, the check waits.
 - **Time** is the limit where the check sets no `timeout`.
 """
 

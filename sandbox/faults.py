@@ -173,7 +173,7 @@ CATALOGUE: tuple[FaultSwitch, ...] = (
     FaultSwitch(
         "login_locked", "The test user is locked", "POST /api/auth/login answers 403 ACCOUNT_LOCKED", EVERYWHERE
     ),
-    FaultSwitch("login_limited", "Too many log-ins", "POST /api/auth/login answers 429 RATE_LIMITED", EVERYWHERE),
+    FaultSwitch("login_limited", "Too many logins", "POST /api/auth/login answers 429 RATE_LIMITED", EVERYWHERE),
     FaultSwitch(
         "login_no_cookie", "Log-in sets no cookie", "POST /api/auth/login answers 200 without a cookie", EVERYWHERE
     ),

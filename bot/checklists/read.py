@@ -54,7 +54,7 @@ def _parse(text: str, source: str) -> tuple[yaml.Node | None, dict[Any, Any]]:
             f"{source}:{line}: not valid YAML: {error.problem}", hint="Check the indentation there."
         ) from error
     except yaml.YAMLError as error:
-        raise ChecklistError(f"{source}:1: not valid YAML: it has characters that YAML does not allow") from error
+        raise ChecklistError(f"{source}:1: not valid YAML: it has characters that YAML doesn't allow") from error
     if not isinstance(body, dict):
         raise ChecklistError(f"{source}:1: a checklist is a mapping that begins with id: and title:")
     return root, body
@@ -105,7 +105,7 @@ def _problems(detail: Any) -> Iterator[ChecklistProblem]:
         case "too_short":
             what = "is empty; it needs at least one entry"
         case "time_delta_parsing" | "time_delta_type":
-            what = "is no duration; write 90s, 15m, 4h or 2d"
+            what = "isn't a duration; write 90s, 15m, 4h or 2d"
         case _:
             what = detail["msg"].removeprefix("Value error, ")
     yield what, at

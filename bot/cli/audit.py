@@ -21,21 +21,23 @@ from bot.texts.audit import break_text
 
 def add_to(commands: Commands) -> None:
     """Add the commands."""
-    group = commands.add_parser("audit", help="work with the record").add_subparsers(required=True, metavar="COMMAND")
-    verify = group.add_parser("verify", help="check that no row of the record was changed, taken out or cut off")
+    group = commands.add_parser("audit", help="verify the record, or export the evidence of a release").add_subparsers(
+        required=True, metavar="COMMAND"
+    )
+    verify = group.add_parser("verify", help="check that no row of the record was changed or removed")
     verify.add_argument(
         "--head",
         action="append",
         default=[],
         metavar="HASH",
-        help="a head that you know: from the channel, or a backup",
+        help="a head you know, from the channel or a backup",
     )
-    verify.add_argument("--offline", action="store_true", help="do not ask the channel for the heads that it was told")
+    verify.add_argument("--offline", action="store_true", help="don't read the announced heads from the channel")
     verify.add_argument(
-        "--since", type=_day, metavar="DATE", help="leave out heads announced before (for a new database)"
+        "--since", type=_day, metavar="DATE", help="ignore heads announced before this date (for a new database)"
     )
     verify.set_defaults(run=_verify)
-    export = group.add_parser("export", help="write the evidence of a release into a ZIP file that verifies offline")
+    export = group.add_parser("export", help="write the evidence of a release to a ZIP file that verifies offline")
     export.add_argument("version", metavar="vX.Y.Z")
     export.add_argument("-o", "--output", type=Path, metavar="FILE.zip", help="default: evidence-vX.Y.Z.zip")
     export.set_defaults(run=_export)
@@ -45,19 +47,19 @@ def _export(options: argparse.Namespace) -> int:
     settings, redactor = load_configuration(options)
     version = Version.parse(options.version)
     if version is None:
-        raise InvalidInput(f"{options.version} is no version.", hint="Such as v4.8.0.")
+        raise InvalidInput(f"{options.version} isn't a version.", hint="Such as v4.8.0.")
     with database(settings) as store, store.transaction() as tx:
         release = releases.latest(tx, settings.environment, str(version))
         view = releases.view(tx, release.id, SystemClock().now()) if release is not None else None
         if view is None:
-            raise UnknownThing(f"There is no release {version} of {settings.environment}.")
+            raise UnknownThing(f"{settings.environment} has no release {version}.")
         content = report.make(tx, view, redactor.scrub)
     target = options.output or Path(f"evidence-{version}.zip")
     try:
         target.write_bytes(content)
     except OSError as error:
         raise InvalidInput(
-            f"{target} cannot be written: {error.strerror}.", hint="Name another file with -o."
+            f"{target} can't be written: {error.strerror}.", hint="Name another file with -o."
         ) from error
     put(f"{target}: {len(content)} bytes, sha256 {hashlib.sha256(content).hexdigest()}")
     return 0
@@ -67,7 +69,7 @@ def _day(text: str) -> datetime:
     try:
         return datetime.fromisoformat(text).replace(tzinfo=UTC)
     except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text} is no date: write it as 2026-11-24") from error
+        raise argparse.ArgumentTypeError(f"{text} isn't a date. Write it like 2026-11-24") from error
 
 
 def _verify(options: argparse.Namespace) -> int:
@@ -79,11 +81,11 @@ def _verify(options: argparse.Namespace) -> int:
     if examination.first_break is not None:
         put(f"The record is broken at row {examination.first_break.seq}: {break_text(examination.first_break)}.")
         return EXIT_BAD
-    put(f"The record holds: {examination.rows} rows, head {examination.head if examination.rows else 'none'}.")
+    put(f"The record is intact: {examination.rows} rows, head {examination.head if examination.rows else 'none'}.")
     if typed_heads:
         put(f"It has the {'head' if len(typed_heads) == 1 else f'{len(typed_heads)} heads'} that you gave.")
     if announced_heads:
-        put(f"It agrees with the channel, which was told {len(announced_heads)} of its heads.")
+        put(f"It matches the channel, which has {len(announced_heads)} of its heads.")
     return 0
 
 
@@ -91,7 +93,7 @@ def _hash(text: str) -> str:
     head = text.strip().lower()
     if len(head) != 64 or not set(head) <= set("0123456789abcdef"):  # noqa: PLR2004  sha256 in hex
         raise InvalidInput(
-            f"{text} is no head: it has 64 digits from 0 to f.", hint="Copy it whole, as the channel shows it."
+            f"{text} isn't a head: a head has 64 digits from 0 to f.", hint="Copy all of it, as the channel shows it."
         )
     return head
 
@@ -100,7 +102,7 @@ def _read_announced_heads(settings: Settings, since: datetime | None) -> list[He
     """Return the heads that were posted to the channel. Raises SlackError: without an answer nothing is verified."""
     if settings.slack.bot_token is None or not settings.slack.channel:
         setting = "SLACK_BOT_TOKEN" if settings.slack.bot_token is None else "slack.channel"
-        say(f"The channel is not asked, as {setting} is not set: rows cut off at the end show only with --head.")
+        say(f"The channel wasn't read, because {setting} is not set. Rows cut off at the end show only with --head.")
         return []
     client = web_client(settings.slack.bot_token.get_secret_value(), settings.slack.api_url)
     return anchors.read_heads(client, settings.slack.channel, checkup.workspace(client).bot_user, since)

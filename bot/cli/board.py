@@ -14,7 +14,7 @@ from bot.domain.results import RunState
 from bot.flows.local_run import CheckProgress
 from checks.contract import Answer, Outcome
 
-STOPPING = "Stopping; what was changed is put back first. Ctrl-C again leaves that to the bot."
+STOPPING = "Stopping once every change is put back. Press Ctrl-C again to leave that to the bot."
 REDRAW = 0.1  # seconds between two drawings at least
 MARKS = {Outcome.PASS: "✓", Outcome.FAIL: "✗", Outcome.ERROR: "!", Outcome.INCONCLUSIVE: "?"}
 _CLEAR = "\x1b[J"  # ECMA-48: erase to the end of the screen
@@ -63,7 +63,11 @@ class Board:
         if len(rows) > room:
             rows = [self._row(entry, width=_columns()) for entry in self._entries if self._is_running(entry)][:room]
         answer_count = sum(state.answer is not None for state in self._states.values())
-        foot = STOPPING if self._cancelled.is_set() else f"{answer_count} of {len(self._entries)} done. Ctrl-C stops."
+        foot = (
+            STOPPING
+            if self._cancelled.is_set()
+            else f"{answer_count} of {len(self._entries)} done. Press Ctrl-C to stop."
+        )
         return [*rows, foot[: _columns()]]
 
     def _is_running(self, entry: Check) -> bool:

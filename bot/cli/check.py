@@ -33,11 +33,13 @@ EXIT_INTERRUPTED = 130
 
 def add_to(commands: Commands) -> None:
     """Add the command."""
-    check = commands.add_parser("check", help="run checks of the checklist here, with no Slack and no release")
-    check.add_argument("names", nargs="*", metavar="ID", help="of a check, of a section, or of a step that asks")
-    check.add_argument("--all", action="store_true", help="every check that the bot can answer")
+    check = commands.add_parser("check", help="run checks from the terminal, without Slack or a release")
+    check.add_argument(
+        "names", nargs="*", metavar="ID", help="id of a check, of a section, or of a step that runs a check"
+    )
+    check.add_argument("--all", action="store_true", help="run every check that the bot can answer")
     check.add_argument("--json", action="store_true", help="print the answers as one JSON document at the end")
-    check.add_argument("--checklist", metavar="FILE", help="another one than the configuration names")
+    check.add_argument("--checklist", metavar="FILE", help="use this checklist, not the configured one")
     check.set_defaults(run=_check)
 
 
@@ -62,9 +64,9 @@ def _check(options: argparse.Namespace) -> int:
     else:
         _print(entries, progress, time.monotonic() - start)
         if options.all and (others := sum(entry.kind in IN_A_RELEASE for entry in checklist.distinct_checks)):
-            put(f"Not counted: {others} more that a release has answered, by people or by its announcement.")
+            put(f"Not counted: {others} more, which a release answers by people or by its announcement.")
     for what in leftovers:
-        say(f"release-bot: not put back yet: {what}. The bot tries again, and so does the next run of this check.")
+        say(f"release-bot: not put back yet: {what}. The bot tries again, as does the next run of this check.")
     if cancelled.is_set():
         return EXIT_INTERRUPTED
     return EXIT_UNKNOWN if leftovers else _exit_code(progress.values())
@@ -74,12 +76,12 @@ def _select(options: argparse.Namespace, checklist: Checklist) -> tuple[Check, .
     """The checks that the command line asks for. Raises ChecklistError when that makes no sense."""
     sections = [section.id for section in checklist.sections]
     if options.all == bool(options.names):
-        what = "Either names or --all, not both." if options.all else "Name checks or sections, or say --all."
+        what = "Use either names or --all, not both." if options.all else "Name checks or sections, or use --all."
         raise ChecklistError(what, hint=f"Sections of {checklist.id}: {', '.join(sections)}.")
     entries = select_checks(checklist, sections if options.all else options.names)
     if not entries:
         raise ChecklistError(
-            "Only a release has that answered.", hint="Start one: people attest there, and the bot announces it."
+            "That can be answered only in a release.", hint="Start one: there people attest, and the bot announces it."
         )
     return entries
 
@@ -101,7 +103,7 @@ def _with_store(settings: Settings, deps: TargetDeps, entries: Sequence[Check]) 
                 store.join()
             except DatabaseError as error:
                 say(f"release-bot: {error.user_message} {error.hint}".rstrip())
-                say("  Checks that change data are not run: what they change could not be written down.")
+                say("  Checks that change data are skipped: the bot couldn't record what they change.")
             else:
                 yield StoreDeps(**vars(deps), store=store)
                 return

@@ -13,27 +13,28 @@ def add_to(commands: Commands) -> None:
     """Add the command."""
     show = commands.add_parser("demo", help="run the bot with a simulated workspace and staging environment")
     show.add_argument(
-        "--data-dir", type=Path, default=Path(".demo"), metavar="DIR", help="where the state lives (default: .demo)"
+        "--data-dir", type=Path, default=Path(".demo"), metavar="DIR", help="where to keep the state (default: .demo)"
     )
     show.add_argument(
-        "--slack", choices=("sandbox", "env"), default="sandbox", help="env: take Slack from the environment"
+        "--slack",
+        choices=("sandbox", "env"),
+        default="sandbox",
+        help="env: use the Slack workspace of the environment variables",
     )
-    show.add_argument("--play", choices=PLAYS, help="play a release with no browser, print it, and exit")
+    show.add_argument("--play", choices=PLAYS, help="play a release without a browser, print it, and exit")
     show.add_argument(
-        "--port", type=int, default=0, help="of the page (default: the one of the last time, or a free one)"
+        "--port", type=int, default=0, help="port of the page (default: the last one used, or a free one)"
     )
     show.add_argument(
         "--kubeconfig",
         type=Path,
         metavar="FILE",
-        help="an administrator's, of a real cluster instead of the simulated one; the bot gets its own account there",
+        help="an administrator's kubeconfig: use that real cluster, where the bot gets its own account",
     )
     show.add_argument(
         "--watch-minutes", type=float, metavar="M", help="how long the watch lasts (default: 15; in a play: 0.1)"
     )
-    show.add_argument(
-        "--json", action="store_true", help="print the addresses of all parts on one line once everything is ready"
-    )
+    show.add_argument("--json", action="store_true", help="when ready, print the addresses of all parts on one line")
     show.set_defaults(run=_demo)
 
 

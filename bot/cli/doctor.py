@@ -24,7 +24,7 @@ MAX_LINES = 6  # lines of the checklist that one finding names
 
 def add_to(commands: Commands) -> None:
     """Add the command."""
-    parser = commands.add_parser("doctor", help="say what works, what does not and what to do")
+    parser = commands.add_parser("doctor", help="check every part the bot needs, and say what to do about each fault")
     parser.add_argument("--json", action="store_true", help="print it as one JSON document")
     parser.set_defaults(run=_doctor)
 
@@ -48,7 +48,7 @@ def _doctor(options: argparse.Namespace) -> int:
     else:
         put(redactor.scrub("\n".join(line for one in sorted(findings, key=_is_bad) for line in _in_words(one))))
         bad = sum(map(_is_bad, findings))
-        put(f"\n{bad} of {len(findings)} to be put right." if bad else "\nAll that this checklist needs works.")
+        put(f"\n{bad} of {len(findings)} to be put right." if bad else "\nEverything this checklist needs works.")
     return 0 if good else EXIT_BAD
 
 
@@ -66,7 +66,7 @@ def _examine_embedded(settings: Settings) -> list[PartFinding]:
     """Start the embedded database, examine it and stop it; one that does not exist is not created."""
     part = doctor.OWN_DATABASE
     if not (Path(settings.data_dir) / "postgres").exists():
-        what = f"an embedded one, which the first start makes in {settings.data_dir}"
+        what = f"an embedded one; the first start creates it in {settings.data_dir}"
         return [PartFinding(part, Finding(State.NOTE, what))]
     try:
         with database(settings) as store:

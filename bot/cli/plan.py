@@ -19,7 +19,7 @@ MARKS = {Way.BACK: "back", Way.COMPATIBLE: "stays", Way.UNKNOWN: "?", Way.FINAL:
 
 def add_to(commands: Commands) -> None:
     """Add the command."""
-    parser = commands.add_parser("plan", help="show what a deploy of a version would change, and what takes it back")
+    parser = commands.add_parser("plan", help="show what a deploy would change, and how a rollback undoes it")
     parser.add_argument("version", metavar="vX.Y.Z")
     parser.add_argument("--json", action="store_true", help="print it as one JSON document")
     parser.set_defaults(run=_plan)
@@ -29,7 +29,7 @@ def _plan(options: argparse.Namespace) -> int:
     settings, redactor = load_configuration(options)
     version = Version.parse(options.version)
     if version is None:
-        raise InvalidInput(f"{options.version} is no version.", hint="Such as v4.8.0.")
+        raise InvalidInput(f"{options.version} isn't a version.", hint="Such as v4.8.0.")
     registry = load_registry()
     checklist = configured_checklist(settings, registry)
     source = build_sources(settings).resolve(str(version))
@@ -49,7 +49,7 @@ def _lines(version: str, steps: Sequence[PlannedStep]) -> list[str]:
         for number, step in enumerate((step for step in steps if step.plan is kind), start=1):
             lines.append(f"{number:3}. {step.spec.title}{_who(step)}")
             if step.trouble:
-                lines.append(f"     cannot say what it would change: {step.trouble}")
+                lines.append(f"     the bot can't say what it would change: {step.trouble}")
             for change in step.changes:
                 lines.append(f"     {change.what}")
                 lines.append(f"       {change.now or 'nothing'}  ->  {change.after}")

@@ -18,9 +18,9 @@ from bot.cli.terminal import Commands, load_configuration, put
 def add_to(commands: Commands) -> None:
     """Add the command."""
     serve = commands.add_parser("serve", help="run the bot")
-    serve.add_argument("--json", action="store_true", help="print one line of JSON once everything is ready")
+    serve.add_argument("--json", action="store_true", help="when ready, print one line of JSON")
     serve.add_argument(
-        "--exit-with-stdin", action="store_true", help="end when standard input ends, as when the parent dies"
+        "--exit-with-stdin", action="store_true", help="stop when standard input ends, as when the parent dies"
     )
     serve.set_defaults(run=_serve)
 

@@ -39,18 +39,18 @@ class FreezeWindow(Model):
         try:
             ZoneInfo(name)
         except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-            raise ValueError(f"{name!r} is no time zone; write one such as Europe/Berlin") from error
+            raise ValueError(f"{name!r} isn't a time zone; write one such as Europe/Berlin") from error
         return name
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
         if self.weekly:
             if self.begins.lower() == self.ends.lower():
-                raise ValueError("it begins and ends at the same time")
+                raise ValueError("it starts and ends at the same time")
         elif _once(self.begins) is None or _once(self.ends) is None:
             raise ValueError('write begins and ends both as "fri 14:00" or both as "2026-12-19 18:00"')
         elif self.begins >= self.ends:
-            raise ValueError("it ends before it begins")
+            raise ValueError("it ends before it starts")
         return self
 
     @property

@@ -60,7 +60,7 @@ class Check(Model):
             raise ValueError("a check needs kind, or same_as with the id of another check")
         own_keys = sorted(self.model_fields_set - _OF_A_REFERENCE)
         if self.same_as is not None and own_keys:
-            raise ValueError(f"with same_as the other check says how it is asked: leave out {', '.join(own_keys)}")
+            raise ValueError(f"with same_as the other check defines how it runs: remove {', '.join(own_keys)}")
         return self
 
     @model_serializer(mode="wrap")
@@ -180,12 +180,15 @@ class Checklist(Model, DocumentModel):
             yield "no section has gate: true, so nothing would decide Go or No-Go", ("sections",)
         for number, section in enumerate(self.sections):
             if section.gate and section.phase == "after":
-                yield "what decides Go or No-Go cannot wait until after the deploy", ("sections", number, "phase")
+                yield "what decides Go or No-Go can't run after the deploy", ("sections", number, "phase")
             if section.blocks and section.phase == "after":
                 yield "what blocks a deploy can't run after it", ("sections", number, "blocks")
             for index, check in enumerate(section.checks if section.phase == "before" else ()):
                 if check.kind == ANNOUNCED_KIND:
-                    yield "a release is announced after its deploy", ("sections", number, "checks", index, "kind")
+                    yield (
+                        "a release is announced after its deploy: use phase: after",
+                        ("sections", number, "checks", index, "kind"),
+                    )
             if section.blocks and section.gate:
                 yield "gate: true blocks a deploy already: remove blocks", ("sections", number, "blocks")
 
@@ -203,7 +206,7 @@ class Checklist(Model, DocumentModel):
                     continue
                 asked_in, original = checks_by_id[check.same_as]
                 if original.same_as is not None:
-                    yield f"{original.id} is a reference itself: name {original.same_as}", at
+                    yield f"{original.id} is itself a reference: name {original.same_as}", at
                 elif asked_in != section.phase:
                     yield f"{original.id} is asked {asked_in} the deploy, and this line {section.phase} it", at
 
@@ -219,7 +222,7 @@ class Checklist(Model, DocumentModel):
                         suggestion = did_you_mean(need, others)
                         yield f"{check.id} needs {need!r}, which is not in the checklist{suggestion}", at
                     elif checks_by_id[need].same_as is not None:
-                        yield f"{need} only shows the result of {checks_by_id[need].same_as}: need that one", at
+                        yield f"{need} only shows the result of {checks_by_id[need].same_as}: name that one", at
                 if self._reaches(checks_by_id, check.needs, check.id):
                     yield f"{check.id} needs itself in a circle", at
 
@@ -228,7 +231,7 @@ class Checklist(Model, DocumentModel):
         for index, step in enumerate(self.deploy):
             if isinstance(step.action, Notify):
                 yield (
-                    f"{step.id}: `do: notify` tells of the end of a rollback, a deploy has none",
+                    f"{step.id}: `do: notify` announces the end of a rollback; a deploy has none",
                     ("deploy", index, "action"),
                 )
 

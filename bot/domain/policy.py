@@ -107,15 +107,15 @@ class Policy(Model, DocumentModel):
         if both := set(self.required) & set(self.optional):
             raise ValueError(f"{min(both)} is both required and optional")
         if stray := [role for role in self.quorum if role not in self.required]:
-            raise ValueError(f"quorum.{stray[0]} is for a role that is not required")
+            raise ValueError(f"quorum.{stray[0]} is for a role that isn't required")
         if nobody := [action for action, roles in self.permissions.items() if not roles]:
             raise ValueError(f"permissions.{nobody[0]} names no role, so nobody could ever do it")
         if self.remind_after >= self.expire_after:
-            raise ValueError("remind_after is not before expire_after, so nobody would ever be reminded")
+            raise ValueError("remind_after isn't before expire_after, so nobody would be reminded")
         if always_frozen(self.freeze_windows):
             raise ValueError("freeze_windows leave no minute of the week free, so nothing could ever be deployed")
         if not self.break_glass.allowed and (self.break_glass.in_freeze or self.break_glass.never_waivable):
-            raise ValueError("break_glass says past what else one may deploy, but not allowed: true")
+            raise ValueError("break_glass needs allowed: true for its other keys")
         return self
 
     @property

@@ -135,7 +135,7 @@ def _break_glass(facts: Row) -> Iterable[Part]:
         intro = f"<p>Deployed past the gate by {escape(row['by_whom'])}, {escape(when)}{_because(row['reason'])}</p>"
         lines = "".join(_entry(one["cause"], escape(one["text"]), when) for one in row["passed"])
         review = f"<p>{_badge(mark)} Review: {escape(reading.review_of(row))}</p>"
-        table = _table(("Reason", "What was passed over", "When"), lines)
+        table = _table(("Reason", "What was overridden", "When"), lines)
         yield "break-glass", "Break-glass", f"<h2>Break-glass</h2>{intro}{table}{review}"
 
 
@@ -157,7 +157,7 @@ def _steps(facts: Row) -> Iterable[Part]:
     targets = reading.rows(facts, "rollback_targets")
     if targets:
         bodies = "".join(f"<h3>{escape(str(row.get('plane', '')))}</h3>{_json(row['body'])}" for row in targets)
-        intro = "<p>Written down before the deploy: where a rollback goes.</p>"
+        intro = "<p>Recorded before the deploy: what a rollback restores.</p>"
         yield (
             "targets",
             "Rollback targets",
@@ -176,7 +176,7 @@ def _mitigations(facts: Row) -> Iterable[Part]:
         for row in reading.rows(facts, "mitigations")
     )
     if lines:
-        intro = "<p>Set for a while only. The release is open until all of it is put back.</p>"
+        intro = "<p>Set temporarily. The release stays open until all of it is put back.</p>"
         table = _table(("State", "What and why", "Since", "Owner"), lines)
         yield "mitigations", "Mitigations", f"<h2>Mitigations</h2>{intro}{table}"
 
@@ -186,7 +186,7 @@ def _step(facts: Row, title: str, row: Row) -> str:
     if row["summary"]:
         words += f"<br>{escape(row['summary'])}"
     if row["by_whom"]:
-        words += f"<br><i>Done by hand, says {escape(row['by_whom'])}: {escape(row['note'])}</i>"
+        words += f"<br><i>Done by hand by {escape(row['by_whom'])}: {escape(row['note'])}</i>"
     entries = reading.journal_of(facts, row)
     if entries:
         journal = "".join(

@@ -121,7 +121,7 @@ def review_of(break_glass: Row) -> str:
 def end_of(mitigation: Row) -> str:
     """Return when and by whom a mitigation was put back, for people."""
     if not mitigation["resolved_at"]:
-        return "it is not put back yet"
+        return "not put back yet"
     by_hand = f", by hand: {mitigation['note']}" if mitigation["note"] else ""
     return f"put back by {mitigation['resolved_by']}, {moment(mitigation['resolved_at'])}{by_hand}"
 

@@ -154,7 +154,7 @@ def examine_own_database(url: str, *, is_embedded: bool = False) -> list[Finding
         return [Finding(State.MISSING, first_line(error), "Is this the bot's own database?", lines=lines)]
     if missing_rights:
         names = [f"{right} on {table}" for table, right in missing_rights]
-        what = f"the role {role} may not {', '.join(names[:5])}{' and so on' if names[5:] else ''}"
+        what = f"the role {role} isn't allowed to {', '.join(names[:5])}{' and so on' if names[5:] else ''}"
         rule = 'psql "$OWNER_DATABASE_URL" --file deploy/postgres-grants.sql'
         return [Finding(State.MISSING, what, "Run as the owner of the tables:", rule, lines)]
     findings = [Finding(State.OK, "works and is up to date")]

@@ -21,7 +21,7 @@ def read_form(text: str, source: str) -> Template:
         raise ChecklistError(f"{source}: not valid YAML: {str(error).splitlines()[0]}") from error
     if not isinstance(form, dict) or not isinstance(form.get("body"), list):
         raise ChecklistError(
-            f"{source}: this is no GitHub issue form: it has no body.", hint="Templates in Markdown end in .md."
+            f"{source}: this isn't a GitHub issue form: it has no body.", hint="Templates in Markdown end in .md."
         )
     template = read_template("\n\n".join(_as_markdown(form["body"])))
     template.title = str(form.get("name") or template.title)

@@ -18,17 +18,17 @@ from bot.importer.template import Template, TemplateBlock, TemplateLine
 _LONGEST_TITLE = 150  # characters, as the checklist allows
 _WORDS_OF_ID = 6
 _HEAD = """\
-# Made by `release-bot checklist import` from {source}. Read it before you use it:
-# - Lines of kind attest are answered by a person. Where a comment proposes a kind, look at docs/reference/kinds.md
-#   and put it in the place of attest if it asks the right thing.
-# - Sections with gate: true decide Go or No-Go; nothing else holds up a deploy.
-# - The steps of deploy and rollback are done by people here; docs/reference/checklist.md says what the bot can do."""
+# Made by `release-bot checklist import` from {source}. Check it before you use it:
+# - A person answers the lines of kind attest. Where a comment suggests a kind, see docs/reference/kinds.md
+#   and replace attest with it if it checks the right thing.
+# - Sections with gate: true decide Go or No-Go; nothing else blocks a deploy.
+# - People do the steps of deploy and rollback here; docs/reference/checklist.md lists what the bot can do."""
 _NOTHING_DECIDES = """\
   - id: go
     title: Go or No-Go
     gate: true
     checks:
-      # The template has nothing before the deploy. Say here what must be so before it.
+      # The template has nothing before the deploy. Add here what must be true before it.
       - {id: go.ready, title: Everything is ready for the deploy, kind: attest}"""
 
 
@@ -56,7 +56,7 @@ def import_template(text: str, source: str) -> ImportResult:
     template = read_form(text, source) if source.endswith((".yml", ".yaml")) else read_template(text)
     if not any(block.tasks for block in template.blocks):
         raise ChecklistError(
-            f"{source}: there is nothing to tick in it.",
+            f"{source}: it has no boxes to tick.",
             hint="A checklist has lines such as `- [ ] Backup ran`, or a table with the columns Check and Expected.",
         )
     writer = _Writer(template, source)
@@ -166,7 +166,7 @@ class _Writer:
 
     def _write_steps(self, plan: str, lines: Iterable[TemplateLine]) -> Iterator[str]:
         if not lines:
-            yield "  # The template has no such steps; a plan needs one at least."
+            yield "  # The template has no such steps, but a plan needs at least one."
             yield f"  - {{id: {plan}.by_hand, title: {plan.capitalize()} by hand, action: {{do: attest}}}}"
         for line in lines:
             yield f"  - id: {_fresh_id(line.words.text, self._ids, f'{plan}.')}"
@@ -194,7 +194,7 @@ def _fresh_id(title: str, used_ids: set[str], prefix: str = "") -> str:
 
 def _as_comment(proposal: Proposal) -> str:
     params = f", params: {_quote(proposal.params)}" if proposal.params else ""
-    return f"proposed: kind: {proposal.kind}{params} ({proposal.why})"
+    return f"suggestion: kind: {proposal.kind}{params} ({proposal.why})"
 
 
 def _shorten(title: str) -> str:

@@ -180,14 +180,12 @@ def freeze_request(rest: str) -> FreezeRequest | Malformed:
     elif _LIKE_DURATION.fullmatch(word):
         return Malformed(f"{quote(word)} isn't a duration. Write 30m, 2h or 1d.", usage)
     if len(why) < MIN_REASON:
-        return Malformed("freeze needs a reason: the others will want to know why.", usage)
+        return Malformed("freeze needs a reason: others will want to know why.", usage)
     return _too_long(why, "freeze") or FreezeRequest(duration, why)
 
 
 def _too_long(text: str, command: str) -> Malformed | None:
     if len(text) <= MAX_REASON:
         return None
-    problem = (
-        f"The reason has {len(text)} characters; at most {MAX_REASON} fit. Say it in a sentence and link the rest."
-    )
+    problem = f"The reason has {len(text)} characters; at most {MAX_REASON} fit. Write a sentence and link the rest."
     return Malformed(problem, f"{COMMAND} {command} {text[:40]}…")

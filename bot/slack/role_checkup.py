@@ -85,10 +85,10 @@ def _wrong(
 ) -> Iterator[Finding]:
     for entry in entries:
         if why := people.get(entry, ""):
-            wrong = f"and {why}" if why is _UNKNOWN else f"who is refused: {why.rstrip('.')}"
+            wrong = f"and {why}" if why is _UNKNOWN else f"whom the bot refuses: {why.rstrip('.')}"
             yield Finding(State.MISSING, f"{role} names {entry}, {wrong}", _NO_PERSON)
         elif entry.startswith("S") and entry not in groups:
-            yield Finding(State.MISSING, f"{role} names {entry}, which is no user group", _NO_GROUP)
+            yield Finding(State.MISSING, f"{role} names {entry}, which isn't a user group", _NO_GROUP)
         elif entry in groups and groups[entry].get("date_delete"):
             what = f"{role} names the user group @{groups[entry].get('handle', entry)} ({entry}), which is disabled"
             yield Finding(State.MISSING, what, "Enable it, or name another one.")

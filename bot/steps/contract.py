@@ -97,7 +97,7 @@ class StepInspection:
         """Wait ``seconds`` between two looks. Raises StepError past the deadline, Superseded when the step is to stop."""
         if time.monotonic() + seconds > self.deadline:
             raise StepError(
-                f"gave up waiting for {waiting_for}", hint="Look at what it waits for, then retry or roll back."
+                f"gave up waiting for {waiting_for}", hint="Check what it waits for, then retry or roll back."
             )
         self.rest(seconds)
 
@@ -133,7 +133,7 @@ class StepInspection:
         asked_pause = error.retry_after or 0.0
         if asked_pause and asked_pause > min(LONGEST_PAUSE, self.deadline - time.monotonic()):
             raise NoAnswer(
-                f"{error.user_message}, and asks for a pause of {math.ceil(asked_pause)} s", hint="Retry after that."
+                f"{error.user_message}, and asks the bot to wait {math.ceil(asked_pause)} s", hint="Retry after that."
             ) from error
         self.pause(max(seconds, asked_pause), error.user_message)
 

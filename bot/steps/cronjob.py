@@ -160,7 +160,7 @@ def _settle(
         else:
             ctx.journal.record_action(changed=[change.what for change in changes])
         made_changes = changes
-    raise StepError(f"{jobs.place} is written to all the time", hint="Is another tool fighting over it?")
+    raise StepError(f"{jobs.place} keeps changing", hint="Is another tool changing it too?")
 
 
 def _merge_values(spec: Mapping[str, Any], new_values: Mapping[str, str]) -> dict[str, Any]:

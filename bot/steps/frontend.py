@@ -38,7 +38,7 @@ def where_we_are(_spec: VercelDeploy, inspection: StepInspection) -> dict[str, A
     if not earlier:
         raise StepError(
             "Vercel has no earlier production deployment, so the frontend couldn't be rolled back",
-            hint="Deploy the version of before to production once, then retry.",
+            hint="Deploy the previous version to production once, then retry.",
         )
     return {"deployment": id_of(earlier[0]), "commit": commit_of(earlier[0])}
 
@@ -121,13 +121,11 @@ def _wait_for_build(
             ctx.journal.show_progress(f"Vercel: {describe_deployment(deployment)} is {state.lower()}")
         elif deployment is not None and (ctx.attempt == 1 or mark_of(deployment) == mark):
             raise StepError(
-                f"Vercel could not build {describe_deployment(deployment)}: {state} {deployment.get('errorMessage') or ''}".rstrip(),
-                hint=f"Its log: {deployment.get('inspectorUrl', 'on Vercel')}. Once that is mended, a retry builds it again.",
+                f"Vercel couldn't build {describe_deployment(deployment)}: {state} {deployment.get('errorMessage') or ''}".rstrip(),
+                hint=f"Its log: {deployment.get('inspectorUrl', 'on Vercel')}. Fix it, then retry: that builds it again.",
             )
         elif (deployment is None or is_asked) and time.monotonic() < patience:
-            ctx.journal.show_progress(
-                "waiting for Vercel to begin" if is_asked else "waiting for Vercel to deploy it by itself"
-            )
+            ctx.journal.show_progress("waiting for Vercel to begin" if is_asked else "waiting for Vercel to deploy it")
         else:
             patience, is_asked = time.monotonic() + UNSURE, True  # what was asked for may not be listed yet
             ctx.journal.record_observation(asked=mark)
@@ -199,12 +197,12 @@ def _move(ctx: StepContext, project: Vercel, target_id: str, kind: str, changes:
         same, status = (last.get("toDeploymentId"), last.get("type")) == (target_id, kind), last.get("jobStatus")
         if ask_count and same and status in {"failed", "skipped"}:
             raise StepError(
-                f"Vercel could not move production to {target_id}: {status}", hint="Look at the project there."
+                f"Vercel couldn't move production to {target_id}: {status}", hint="See the project on Vercel."
             )
         if not (same and (ask_count or status in MOVES)):  # what moves already was asked for before a crash
             if ask_count == MAX_ATTEMPTS:
                 raise StepError(
-                    f"Vercel does not move production to {target_id}",
+                    f"Vercel doesn't move production to {target_id}",
                     hint="Move it there by hand: Vercel, Deployments.",
                 )
             ask_count += 1

@@ -82,7 +82,9 @@ def find_complete_job(inspection: StepInspection) -> str:
         if end in {JOB_COMPLETE, JOB_GONE}:
             return name if end == JOB_COMPLETE else ""
         if end is None:
-            raise Contradicted(f"job/{name} still runs in {jobs.namespace}", hint="Wait for its end, or delete it.")
+            raise Contradicted(
+                f"job/{name} is still running in {jobs.namespace}", hint="Wait until it ends, or delete it."
+            )
 
 
 def _choose_name(ctx: StepContext, jobs: Jobs, notes: Sequence[Mapping[str, Any]]) -> str:
@@ -103,8 +105,8 @@ def _choose_name(ctx: StepContext, jobs: Jobs, notes: Sequence[Mapping[str, Any]
             return name
         if name not in ours and state.end is None:
             raise StepError(
-                f"job/{name} still runs in {jobs.namespace}, from an earlier start of {ctx.reference.version}",
-                hint="Wait for its end or delete it, then retry.",
+                f"job/{name} is still running in {jobs.namespace}, from an earlier start of {ctx.reference.version}",
+                hint="Wait until it ends or delete it, then retry.",
             )
 
 
@@ -120,10 +122,10 @@ def _await_job(spec: Migrate, ctx: StepContext, jobs: Jobs, name: str) -> str:
         except StepError as error:
             if ctx.overdue or not isinstance(error, NoAnswer):
                 raise StepError(
-                    f"job/{name} may still run: {error.user_message}",
-                    hint=f"Look at it with `kubectl get job/{name}` before you roll back. A retry takes it up again.",
+                    f"job/{name} may still be running: {error.user_message}",
+                    hint=f"Look at it with `kubectl get job/{name}` before you roll back. A retry picks it up again.",
                 ) from error
-            line = f"job/{name} cannot be seen: {error.user_message}"
+            line = f"the bot can't see job/{name}: {error.user_message}"
         else:
             newest, trouble = _last_lines(jobs, state)
             lines = newest or lines
@@ -131,7 +133,7 @@ def _await_job(spec: Migrate, ctx: StepContext, jobs: Jobs, name: str) -> str:
                 return _report_end(spec, ctx, jobs, name, state, lines)
             line = trouble or (lines[-1] if lines else SILENT)
             if ctx.overdue:
-                line = f"job/{name} still runs past the {spec.timeout:g} s of this step: {line}"
+                line = f"job/{name} is still running after the {spec.timeout:g} s of this step: {line}"
         ctx.journal.show_progress(line)
         ctx.rest(POLL)
 
@@ -144,15 +146,15 @@ def _report_end(spec: Migrate, ctx: StepContext, jobs: Jobs, name: str, state: J
     if state.end == JOB_GONE:
         raise StepError(
             f"job/{name} is gone from {jobs.namespace}{_last_line_text(lines)}",
-            hint="Who deleted it, and how far was it? A retry starts another one.",
+            hint="Who deleted it, and how far did it get? A retry starts another one.",
         )
     tail = " | ".join(_keep_log(ctx, jobs, name, lines)[-QUOTED_LINES:])
     if state.reason == DEADLINE:
         raise StepError(
-            f"job/{name} was stopped, half done, after the {spec.timeout:g} s of this step: {tail}",
-            hint="Look what it has done before you retry or roll back. A longer `timeout` of the step gives it more time.",
+            f"job/{name} was stopped before it finished, after the {spec.timeout:g} s of this step: {tail}",
+            hint="Check what it did before you retry or roll back. A longer `timeout` of the step gives it more time.",
         )
-    raise StepError(f"job/{name} failed: {tail}", hint="Its log is in the thread. Mend the cause, then retry.")
+    raise StepError(f"job/{name} failed: {tail}", hint="Its log is in the thread. Fix the cause, then retry.")
 
 
 def _last_line_text(lines: list[str]) -> str:
@@ -185,7 +187,9 @@ def _await_end(ctx: StepContext, jobs: Jobs, name: str, tell: Callable[[str], No
             _keep_log(ctx, jobs, name, lines)
             return state.end
         line = trouble or (lines[-1] if lines else SILENT)
-        tell(f"waits for job/{name}, which still migrates. Cancel, then Retry, goes on without. {line}")
+        tell(
+            f"waits for job/{name}, which is still migrating. To continue without it, press Cancel, then Retry. {line}"
+        )
         ctx.pause(POLL, f"job/{name}")
 
 
@@ -205,9 +209,9 @@ def _keep_log(ctx: StepContext, jobs: Jobs, name: str, seen_lines: list[str]) ->
         raise
     except StepError as error:
         ctx.journal.record_observation(trouble=error.user_message)
-        return [*seen_lines, f"its log cannot be read ({error.user_message})"]
+        return [*seen_lines, f"its log can't be read ({error.user_message})"]
     if log is None and seen_lines:
-        text = "\n".join(["… its pod is gone; these are the last lines that were seen:", *seen_lines])
+        text = "\n".join(["… its pod is gone; these are the last lines the bot saw:", *seen_lines])
     else:
         text = _log_text(log, ctx.redact)
     ctx.journal.attach_log(f"{name}.log", f"Log of job/{name}", text)
@@ -221,7 +225,7 @@ def _log_text(log: LogEnds | None, redact: Callable[[str], str]) -> str:
     if not log.cut:
         return redact((log.head + log.tail).decode(errors="replace"))
     head, tail = (redact(part.decode(errors="replace")) for part in (log.head, log.tail))
-    return f"{head}\n… {log.cut:,} bytes of the log are left out here …\n{tail}"
+    return f"{head}\n… {log.cut:,} bytes of the log left out …\n{tail}"
 
 
 def _last_lines(jobs: Jobs, state: JobState) -> tuple[list[str], str]:
@@ -229,7 +233,7 @@ def _last_lines(jobs: Jobs, state: JobState) -> tuple[list[str], str]:
     try:
         lines = jobs.last_lines(state.pods)
     except StepError as error:
-        return [], f"it runs, but its log cannot be read ({error.user_message})"
+        return [], f"it runs, but its log can't be read ({error.user_message})"
     return lines, "" if lines else trouble_of(state.pods)
 
 

@@ -134,7 +134,7 @@ def _refuse_changed(
             f" and {len(fields) - MAX_NAMES} more" if len(fields) > MAX_NAMES else ""
         )
         raise StepError(
-            f"deployment/{where.deployment} was changed by somebody else since the deploy began: {names}",
+            f"deployment/{where.deployment} was changed by someone else since the deploy began: {names}",
             hint="Find out who and why. Nothing was changed by this step. A retry plans anew, from what stands there then: a "
             "rollback goes back to that.",
         )
@@ -250,10 +250,10 @@ def _patch_image(spec: SetImage, ctx: StepContext, cluster: DeploymentClient, cu
             return
         if not same_template(current["spec"]["template"], template):
             raise StepError(
-                f"deployment/{cluster.where.deployment} was changed by somebody else meanwhile",
+                f"deployment/{cluster.where.deployment} was changed by someone else meanwhile",
                 hint="Find out who and why. A retry continues from the current state.",
             )
-    raise StepError("the Deployment is written to all the time", hint="Is another tool fighting over it?")
+    raise StepError("the Deployment keeps changing", hint="Is another tool changing it too?")
 
 
 def _patch_template(ctx: StepContext, cluster: DeploymentClient, target: Mapping[str, Any]) -> None:
@@ -273,7 +273,7 @@ def _patch_template(ctx: StepContext, cluster: DeploymentClient, target: Mapping
             ctx.wait_after_failure(error, AGAIN)
         else:
             return
-    raise StepError("the Deployment is written to all the time", hint="Is another tool fighting over it?")
+    raise StepError("the Deployment keeps changing", hint="Is another tool changing it too?")
 
 
 def wait_for_rollout(ctx: StepContext, cluster: DeploymentClient, image: str) -> None:
@@ -283,7 +283,7 @@ def wait_for_rollout(ctx: StepContext, cluster: DeploymentClient, image: str) ->
         image_now = image_of(deployment["spec"]["template"], cluster.where.container)
         if image_now != image:
             raise StepError(
-                f"somebody else changed the image to {image_now} during the rollout",
+                f"someone else changed the image to {image_now} during the rollout",
                 hint="Find out who. Then retry or roll back.",
             )
         rollout = judge(deployment)
@@ -293,10 +293,10 @@ def wait_for_rollout(ctx: StepContext, cluster: DeploymentClient, image: str) ->
         # A pod that is ready for a moment before it crashes counts as progress, each time: that deadline may never come.
         late = time.monotonic() + pause > ctx.deadline
         if rollout.has_failed or late:
-            trouble = "; ".join(cluster.trouble(deployment)) or "no pod says why"
+            trouble = "; ".join(cluster.trouble(deployment)) or "no pod shows why"
             ctx.journal.record_observation(rollout=rollout.line, pods=trouble)
             if not rollout.has_failed:
-                hint = "Look at the new pods, then retry or roll back."
+                hint = "Check the new pods, then retry or roll back."
                 raise StepError(f"gave up waiting: {rollout.line}: {trouble}", hint=hint)
             raise StepError(f"{rollout.line}: {trouble}", hint=advice(deployment))
         ctx.journal.show_progress(rollout.line)

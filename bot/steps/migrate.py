@@ -86,7 +86,7 @@ def confirm(spec: Migrate, inspection: StepInspection) -> str:
     if missing_names := ", ".join(file.name for file in _missing_files(inspection, files, checksums)):
         raise Contradicted(
             f"schema_migrations of {inspection.target.name} does not have {missing_names}",
-            hint="Apply it as the product does, which writes its row, or retry the step.",
+            hint="Apply it the way the product does, which records it, or retry the step.",
         )
     return f"{inspection.target.name} has {', '.join(file.name for file in files)}"
 
@@ -99,7 +99,7 @@ def _read_recorded(inspection: StepInspection) -> dict[str, str]:
     except ClientError as error:
         raise StepError(f"no Job of this release is complete, and {error.summary}", hint=error.hint) from error
     if not checksums:
-        raise StepError(f"no Job of this release is complete, and {inspection.target.name} does not record its files")
+        raise StepError(f"no Job of this release is complete, and {inspection.target.name} doesn't record its files")
     return checksums
 
 
@@ -114,7 +114,7 @@ def _read_applied(inspection: StepInspection) -> dict[str, str]:
         raise NoAnswer(f"the database of {inspection.target.name} does not answer: {first_line(error)}") from error
     except psycopg.Error as error:
         raise StepError(
-            f"{inspection.target.name} does not say what is applied: {first_line(error)}",
+            f"{inspection.target.name} doesn't show what is applied: {first_line(error)}",
             hint="Is schema_migrations there the product's own table?",
         ) from error
 
@@ -150,7 +150,9 @@ def apply(spec: Migrate, ctx: StepContext) -> str:
             raise
         ctx.journal.record_action(changes=[change.body], file=file.name, checksum=file.checksum)
     if pending_still := _pending(spec, ctx):
-        raise StepError(f"{pending_still[0].name} is not applied, although nothing went wrong", hint="Retry the step.")
+        raise StepError(
+            f"{pending_still[0].name} is not applied, although no error was reported", hint="Retry the step."
+        )
     names = ", ".join(file.name for file in pending)
     return f"applied {names}" if names else "nothing to apply"
 
@@ -195,7 +197,7 @@ def _apply(spec: Migrate, ctx: StepContext, file: Migration) -> None:
         where = f" at: {error.diag.context}" if error.diag.context else ""
         raise StepError(
             f"{file.name} is not applied: {first_line(error)}{where}",
-            hint="Nothing of this file stays. Mend it, then retry.",
+            hint="Nothing of this file was kept. Fix it, then retry.",
         ) from error
 
 
@@ -218,8 +220,8 @@ def _connection(inspection: StepInspection, *, lock_timeout: float = 10) -> Iter
             yield connection
     except errors.InsufficientPrivilege as error:
         raise StepError(
-            f"the role of migrate_database_url may not do that: {error.diag.message_primary}",
-            hint="Setting the role that owns the product's schema.",
+            f"the role of migrate_database_url isn't allowed to do that: {error.diag.message_primary}",
+            hint="Use the role that owns the product's schema.",
         ) from error
 
 

@@ -41,8 +41,8 @@ def new_files(inspection: StepInspection, folder: str) -> list[Migration]:
     changed_names = sorted(name for name, sha in there.items() if name.endswith(".sql") and here.get(name, sha) != sha)
     if changed_names:
         raise StepError(
-            f"{changed_names[0]} was changed after it had been released with {last}",
-            hint="Put it back and write a new migration.",
+            f"{changed_names[0]} was changed after its release with {last}",
+            hint="Restore it and write a new migration.",
         )
     fresh = [name for name in here if name.endswith(".sql") and name not in there]
     return [
@@ -59,7 +59,7 @@ def mutations(files: Sequence[Migration], place: str) -> list[Mutation]:
     changes = []
     for file in files:
         if file.declared_kind is None:
-            raise StepError(f"{file.name} does not declare what it does to what runs now", hint=HOW_TO_DECLARE)
+            raise StepError(f"{file.name} doesn't declare its effect on the running version", hint=HOW_TO_DECLARE)
         way, back = WAYS[file.declared_kind]
         changes.append(
             Mutation(f"migration {file.name} on {place}", "", f"applied, sha256 {file.checksum[:12]}", way, back)

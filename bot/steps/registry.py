@@ -97,7 +97,7 @@ def handler_of(spec: StepSpec) -> ActionHandler:
     """Return the functions for the action of a step. Raises StepError for an action that a person does."""
     handler = HANDLERS.get(type(spec.action))
     if handler is None:
-        raise StepError(f"{spec.id} is for a person to do and attest", hint="Press Attest once it is done.")
+        raise StepError(f"{spec.id} must be done and attested by a person", hint="Press Attest once it is done.")
     return handler
 
 

@@ -43,8 +43,8 @@ def judge(deployment: Mapping[str, Any]) -> Rollout:
 def advice(deployment: Mapping[str, Any]) -> str:
     """Return what to do about a failed rollout, and whether old pods still serve: `Recreate` stops them before new ones start."""
     recreates = deployment["spec"].get("strategy", {}).get("type") == "Recreate"
-    serves = "The old pods were stopped first." if recreates else "The old pods still serve."
-    return f"{serves} Look at the new pods, then retry or roll back."
+    serves = "The old pods were stopped first." if recreates else "The old pods still run."
+    return f"{serves} Check the new pods, then retry or roll back."
 
 
 def same_template(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:

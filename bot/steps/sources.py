@@ -51,7 +51,7 @@ class Sources:
         if digest is None:
             raise InvalidInput(
                 f"There is no image {self._registry.image}:{tag} in the registry.",
-                hint="Is the version right, and has the build pushed it?",
+                hint="Is the version right, and did the build push it?",
             )
         return digest
 
@@ -63,8 +63,8 @@ def _source_errors(name: str) -> Iterator[None]:
         yield
     except StrangeAnswer as error:
         raise VendorError(
-            f"{name} answered something that the bot does not understand.",
-            hint="Nothing was started. Does its address in release-bot.yml lead to it, and not to a proxy?",
+            f"{name} sent an answer the bot doesn't understand.",
+            hint="Nothing was started. Does its address in release-bot.yml point to it, not to a proxy?",
         ) from error
     except ClientError as error:
         hint = "Nothing was started. Try again in a minute." if error.is_temporary else error.hint

@@ -62,7 +62,7 @@ class Migration:
             why = _why_not(statement.code)
             if why:
                 raise StepError(
-                    f"{self.name} cannot be applied in one transaction: {why}",
+                    f"{self.name} can't be applied in one transaction: {why}",
                     hint=f"Apply it by hand with its row in schema_migrations (version {self.version}, file_name {self.name}, "
                     f"checksum {self.checksum}), then retry. Or let the product's own Job apply the migrations.",
                 )
@@ -74,7 +74,7 @@ def migration(name: str, content: bytes) -> Migration:
     try:
         return Migration(name, content.decode("utf-8-sig"), hashlib.sha256(content).hexdigest())
     except UnicodeDecodeError as error:
-        raise StepError(f"{name} is not in UTF-8") from error
+        raise StepError(f"{name} isn't UTF-8") from error
 
 
 def _why_not(statement: str) -> str:
@@ -82,9 +82,9 @@ def _why_not(statement: str) -> str:
     if first.startswith("\\"):
         return f"it has the psql command {first}"
     if _CONTROL.match(statement):
-        return f"it has {first.upper()} in its middle"
+        return f"it contains {first.upper()}"
     if _ALONE.match(statement):
-        return f"{' '.join(statement.split()[:4])} has to run alone"
+        return f"{' '.join(statement.split()[:4])} must run alone"
     return ""
 
 

@@ -64,7 +64,7 @@ def _is_there(inspection: StepInspection, repository: GitHub) -> bool:
     existing_tag = inspection.retry_read(lambda: repository.tag(version))
     if existing_tag is not None and existing_tag[0] != commit:
         raise Contradicted(
-            f"the tag {version} is there and points to {existing_tag[0][:12]}, not to {commit[:12]}",
+            f"the tag {version} exists and points to {existing_tag[0][:12]}, not to {commit[:12]}",
             hint="A tag is never moved. Abort, and release under another version.",
         )
     return existing_tag is not None
@@ -91,7 +91,7 @@ def _refuse_older(inspection: StepInspection, repository: GitHub) -> None:
         return
     comparison = inspection.retry_read(lambda: repository.compare(last, commit))
     if comparison.status != "ahead" or comparison.behind_by:
-        words = {"identical": "is the very commit of", "behind": "is older than", "diverged": "lacks commits of"}
+        words = {"identical": "is the same commit as", "behind": "is older than", "diverged": "lacks commits of"}
         raise Contradicted(
             f"the commit {commit[:12]} {words.get(comparison.status, 'is not ahead of')} {last}",
             hint=f"Release a commit that contains {last}.",
@@ -104,7 +104,7 @@ def _refuse_red(inspection: StepInspection, repository: GitHub) -> None:
     trouble = inspection.retry_read(lambda: repository.trouble_of(commit))
     if trouble:
         raise Contradicted(
-            f"the checks of commit {commit[:12]} on GitHub: {trouble}", hint="Wait for them, or fix what they found."
+            f"the checks of commit {commit[:12]} on GitHub: {trouble}", hint="Wait for them, or fix what failed."
         )
 
 
@@ -135,11 +135,11 @@ def create(spec: Tag, ctx: StepContext) -> str:
             ctx.journal.record_action(tag=version, commit=commit)
     existing_tag = ctx.retry_read(lambda: repository.tag(version))
     if existing_tag is None:
-        raise StepError(f"GitHub does not create the tag {version}", hint="Look at githubstatus.com, then retry.")
+        raise StepError(f"GitHub doesn't create the tag {version}", hint="See githubstatus.com, then retry.")
     tagged_commit, is_annotated = existing_tag
     if tagged_commit != commit:
         raise StepError(
-            f"somebody else put the tag {version} on {tagged_commit[:12]} meanwhile", hint="Find out who and why."
+            f"someone else put the tag {version} on {tagged_commit[:12]} meanwhile", hint="Find out who and why."
         )
     ctx.journal.record_observation(tag=version, commit=tagged_commit, annotated=is_annotated)
     return f"{version} is on {commit[:12]}{'' if is_annotated else ', as a lightweight tag'}"

@@ -69,7 +69,7 @@ def _put_entry(name: str, new_entry: Entry | None, ctx: StepContext, cause: str)
             ctx.journal.record_action(variable=name, value=_entry_text(new_entry))
             break
     else:
-        raise StepError("the Deployment is written to all the time", hint="Is another tool fighting over it?")
+        raise StepError("the Deployment keeps changing", hint="Is another tool changing it too?")
     current = ctx.retry_read(cluster.deployment)
     wait_for_rollout(ctx, cluster, image_of(current["spec"]["template"], cluster.where.container) or "")
 

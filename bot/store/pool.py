@@ -57,7 +57,7 @@ class Store:
             self._pool.open(wait=True, timeout=10)
         except PoolTimeout as error:
             raise DatabaseError(
-                "The bot's database does not answer.",
+                "The bot's database doesn't answer.",
                 hint="Check DATABASE_URL and that PostgreSQL accepts connections.",
             ) from error
 
@@ -187,7 +187,7 @@ def _our_errors() -> Iterator[None]:
         yield
     except (psycopg.OperationalError, PoolTimeout) as error:
         raise DatabaseError(
-            "The bot's database does not answer.", hint="Nothing was lost: what was stored goes on when it is back."
+            "The bot's database doesn't answer.", hint="Nothing was lost: stored work continues when it is back."
         ) from error
 
 

@@ -113,9 +113,7 @@ def known_bad(tx: Tx, environment: str, image: str, digest: str, *, but: Release
     if row is None or running(tx, environment, image, digest, but=but):
         return ""
     when = f" on {row['at']:%Y-%m-%d}" if row["at"] else ""
-    return f"{row['version']} was rolled back{when} with this very image" + (
-        f": {row['reason']}" if row["reason"] else ""
-    )
+    return f"{row['version']} was rolled back{when} with this image" + (f": {row['reason']}" if row["reason"] else "")
 
 
 def history(tx: Tx, environment: str, limit: int = 20) -> list[Release]:
@@ -141,7 +139,7 @@ def move(
     One that ends by it is closed, unless something of it stands that is to be put back: see `close`.
     """
     if to not in TRANSITIONS[release.state]:
-        raise Superseded(f"a release cannot go from {release.state} to {to}")
+        raise Superseded(f"a release can't go from {release.state} to {to}")
     values = {
         "id": release.id,
         "from": release.state,

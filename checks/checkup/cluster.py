@@ -44,7 +44,7 @@ def cluster(target: Target, rights: Mapping[ClusterRight, tuple[str, ...]]) -> l
         try:
             missing_grants = refused(clients.kube(), needs)
         except ClientError as error:
-            hint = "Is its token still good? Make a new one for the bot's service account."
+            hint = "Is its token still valid? Create a new one for the bot's service account."
             return [trouble(error, everything, hint=hint if error.status == REFUSED else "")]
         for of, which in _WORKLOADS.items():
             referring = {right: lines for right, lines in rights.items() if right.of is of}
@@ -60,14 +60,14 @@ def cluster(target: Target, rights: Mapping[ClusterRight, tuple[str, ...]]) -> l
     findings += [
         Finding(
             State.MISSING,
-            f"the bot may not {grant}",
+            f"the bot isn't allowed to {grant}",
             f"Add this to the rules of a Role in {grant.namespace} that is bound to the bot's service account:",
             rule(grant),
             needs[grant],
         )
         for grant in missing_grants
     ]
-    return findings or [Finding(State.OK, f"answers and grants the {len(needs)} rights that are needed")]
+    return findings or [Finding(State.OK, f"connected; all {len(needs)} rights granted")]
 
 
 def _referred_grants(

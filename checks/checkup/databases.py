@@ -66,9 +66,9 @@ def restore_server(target: Target, needs: Needs) -> list[Finding]:
         except ClientError as error:
             return [_away(error, f"targets.{target.name}.restore_database_url", lines_of(needs))]
     if row is None or not row[0]:
-        what, rule = f"the role {role} may not make databases", f"ALTER ROLE {role} CREATEDB;"
+        what, rule = f"the role {role} can't create databases", f"ALTER ROLE {role} CREATEDB;"
         return [Finding(State.MISSING, what, "Run this there as a superuser:", rule, lines_of(needs))]
-    return [Finding(State.OK, f"connected as {role}, which may create databases")]
+    return [Finding(State.OK, f"connected as {role}, which can create databases")]
 
 
 def _function(connection: psycopg.Connection, role: str, name: str, lines: tuple[str, ...]) -> list[Finding]:
@@ -76,7 +76,7 @@ def _function(connection: psycopg.Connection, role: str, name: str, lines: tuple
     row = connection.execute(_FUNCTION, (schema or "public", plain)).fetchone()
     if row is None:
         hint = "Apply the migration that creates it."
-        return [Finding(State.MISSING, f"there is no function {name}()", hint, lines=lines)]
+        return [Finding(State.MISSING, f"the function {name}() is missing", hint, lines=lines)]
     if findings := _missing_rights(role, row, "EXECUTE", f"FUNCTION {name}()", f"{name}()", lines):
         return findings
     return _call_findings(connection, role, name, lines)
@@ -91,10 +91,10 @@ def _call_findings(connection: psycopg.Connection, role: str, name: str, lines: 
             result = verification.call(connection, name)
             verification.refuse_blind_verdict(connection, name, result.refused(("PASS",)))
     except errors.InsufficientPrivilege as error:
-        what = f"the role {role} may not run {name}(): {error.diag.message_primary}"
+        what = f"the role {role} isn't allowed to run {name}(): {error.diag.message_primary}"
         return [Finding(State.MISSING, what, f"Grant that right to {role}, as the owner of the object.", lines=lines)]
     except errors.QueryCanceled:
-        what = f"{name}() took longer than {PATIENCE:.0f} s: whether it can read everything shows in its check"
+        what = f"{name}() took longer than {PATIENCE:.0f} s; its check shows whether it can read everything"
         return [Finding(State.NOTE, what, lines=lines)]
     except ClientError as error:
         return [Finding(State.MISSING, error.summary, error.hint, lines=lines)]
@@ -106,7 +106,7 @@ def _table(connection: psycopg.Connection, role: str, right: str, name: str, lin
     row = connection.execute(_TABLE, (right, right, right, schema or "public", plain)).fetchone()
     if row is None:
         hint = "Apply the migration that creates it."
-        return [Finding(State.MISSING, f"there is no table {name}", hint, lines=lines)]
+        return [Finding(State.MISSING, f"the table {name} is missing", hint, lines=lines)]
     return _missing_rights(role, row, right, name, name, lines)
 
 
@@ -114,10 +114,13 @@ def _schema(connection: psycopg.Connection, role: str, right: str, name: str, li
     row = connection.execute(_SCHEMA, (right, name)).fetchone()
     if row is None:
         hint = "Is this the product's database?"
-        return [Finding(State.MISSING, f"there is no schema {name}", hint, lines=lines)]
+        return [Finding(State.MISSING, f"the schema {name} is missing", hint, lines=lines)]
     if row[0]:
         return []
-    what, rule = f"the role {role} may not {right} in the schema {name}", f"GRANT {right} ON SCHEMA {name} TO {role};"
+    what, rule = (
+        f"the role {role} isn't allowed to {right} in the schema {name}",
+        f"GRANT {right} ON SCHEMA {name} TO {role};",
+    )
     return [Finding(State.MISSING, what, _RUN, rule, lines)]
 
 
@@ -131,10 +134,13 @@ def _missing_rights(
     schema, is_usable, is_granted = row
     findings = []
     if not is_usable:
-        what, rule = f"the role {role} may not use the schema {schema}", f"GRANT USAGE ON SCHEMA {schema} TO {role};"
+        what, rule = (
+            f"the role {role} isn't allowed to use the schema {schema}",
+            f"GRANT USAGE ON SCHEMA {schema} TO {role};",
+        )
         findings.append(Finding(State.MISSING, what, _RUN, rule, lines))
     if not is_granted:
-        what, rule = f"the role {role} may not {right} {name}", f"GRANT {right} ON {on} TO {role};"
+        what, rule = f"the role {role} isn't allowed to {right} {name}", f"GRANT {right} ON {on} TO {role};"
         findings.append(Finding(State.MISSING, what, _RUN, rule, lines))
     return findings
 

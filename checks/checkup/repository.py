@@ -52,9 +52,9 @@ def github(target: Target, needs: Needs) -> list[Finding]:
             with reading("GitHub", "a repository"):
                 branch = str(repository["default_branch"])
         except ClientError as error:
-            hint = f"Set github.token to one that may see {part.repository}, and check github.repository."
+            hint = f"Set github.token to one that can see {part.repository}, and check github.repository."
             if error.status == REFUSED:
-                hint = "Set github.token to a token that GitHub knows and that has not expired."
+                hint = "Set github.token to a valid token that hasn't expired."
             return [limited(error, lines_of(needs)) or trouble(error, lines_of(needs), hint=hint)]
         findings = _probe_rights(client, branch, needs)
         if lines := lines_of(needs, WRITE_CONTENTS.right):
@@ -62,7 +62,9 @@ def github(target: Target, needs: Needs) -> list[Finding]:
     if any(finding.state is not State.NOTE for finding in findings):
         return findings
     rights = [right for right in rights_in(needs) if right in _PROBES]
-    what = f"shows {part.repository} and grants {', '.join(rights)}" if rights else f"shows {part.repository}"
+    what = (
+        f"connected to {part.repository}; granted: {', '.join(rights)}" if rights else f"connected to {part.repository}"
+    )
     return [Finding(State.OK, what), *findings]
 
 
@@ -89,8 +91,8 @@ def limited(error: ClientError, lines: tuple[str, ...]) -> Finding | None:
     """What a refusal says that is none: GitHub answers 403 as well to who asks too often (docs.github.com: rate limits)."""
     if error.status != FORBIDDEN or "rate limit" not in f"{error.summary} {error.seen}".lower():
         return None
-    hint = "Wait until the hour is over. Without github.token only 60 calls an hour are allowed."
-    return Finding(State.UNREACHABLE, "no more calls are allowed for now: 403 rate limit exceeded", hint, lines=lines)
+    hint = "Wait an hour. Without github.token GitHub allows only 60 calls an hour."
+    return Finding(State.UNREACHABLE, "the rate limit is used up: 403 rate limit exceeded", hint, lines=lines)
 
 
 def _writing(headers: Mapping[str, str], repository: Any, lines: tuple[str, ...], token: str) -> list[Finding]:
@@ -100,7 +102,7 @@ def _writing(headers: Mapping[str, str], repository: Any, lines: tuple[str, ...]
     """
     right = WRITE_CONTENTS.right
     if not token:
-        return [Finding(State.MISSING, f"without a token {right} is not to be had", "Set github.token.", lines=lines)]
+        return [Finding(State.MISSING, f"{right} needs a token", "Set github.token.", lines=lines)]
     scopes = {scope.strip() for scope in headers.get("X-OAuth-Scopes", "").split(",") if scope.strip()}
     enough = _OF_WHOLE_REPOSITORY if repository.get("private") else _OF_WHOLE_REPOSITORY | _OF_PUBLIC
     if "X-OAuth-Scopes" in headers and scopes and not scopes & enough:
@@ -111,9 +113,9 @@ def _writing(headers: Mapping[str, str], repository: Any, lines: tuple[str, ...]
     permissions = None if token.startswith(_OF_INSTALLATION) else repository.get("permissions")
     if permissions is not None and not permissions.get("push"):
         hint = "Give its owner, or the App, write access to the repository."
-        return [Finding(State.MISSING, f"whose token it is may not push: no {right}", hint, lines=lines)]
+        return [Finding(State.MISSING, f"the token's owner can't push: {right} is missing", hint, lines=lines)]
     if scopes:
         return []
-    owner = "" if permissions is None else "its owner may push; "
-    what = f"{owner}whether the token has {right}, GitHub does not tell: the first tag shows it"
+    owner = "" if permissions is None else "its owner can push; "
+    what = f"{owner}GitHub doesn't show whether the token has {right}; the first tag will"
     return [Finding(State.NOTE, what, lines=lines)]

@@ -60,7 +60,7 @@ def sentry(target: Target, needs: Needs) -> list[Finding]:
                 hints = {
                     REFUSED: "Set sentry.token to the token of an internal integration.",
                     FORBIDDEN: f"Give the integration the scope {scope}, or the project {part.project}.",
-                    NOT_FOUND: "Check sentry.organization and sentry.project: the token sees nothing of these names.",
+                    NOT_FOUND: "Check sentry.organization and sentry.project: the token can't see these names.",
                 }
                 if error.status == FORBIDDEN:
                     what = f"the token lacks {scope} for {part.organization}/{part.project}"
@@ -68,7 +68,7 @@ def sentry(target: Target, needs: Needs) -> list[Finding]:
                     continue
                 everything = lines_of(needs)
                 return [*findings, trouble(error, everything, hint=hints.get(error.status, ""))]
-    return findings or [Finding(State.OK, f"takes the token, which has {', '.join(rights_in(needs))}")]
+    return findings or [Finding(State.OK, f"connected; the token has {', '.join(rights_in(needs))}")]
 
 
 def grafana(target: Target, needs: Needs) -> list[Finding]:
@@ -82,7 +82,7 @@ def grafana(target: Target, needs: Needs) -> list[Finding]:
             if error.status != NOT_FOUND:
                 hint = "Set grafana.token to that of a service account with the role Viewer."
                 return [trouble(error, lines_of(needs), hint=hint)]
-            what = "is older than 8.5 and does not tell what a token may do: the first check shows it"
+            what = "is older than 8.5 and doesn't list a token's rights; the first check shows them"
             return [Finding(State.NOTE, what, lines=lines_of(needs))]
         for action in rights_in(needs):
             if action not in granted_actions:
@@ -93,7 +93,7 @@ def grafana(target: Target, needs: Needs) -> list[Finding]:
         for use, lines in needs.items():
             if use.on and use.right in granted_actions:
                 findings += _dashboard(client, use.on, lines)
-    return findings or [Finding(State.OK, f"takes the token, which has {', '.join(rights_in(needs))}")]
+    return findings or [Finding(State.OK, f"connected; the token has {', '.join(rights_in(needs))}")]
 
 
 def _dashboard(client: Grafana, uid: str, lines: tuple[str, ...]) -> list[Finding]:
@@ -114,19 +114,17 @@ def stripe(target: Target, needs: Needs) -> list[Finding]:
     mode = "live mode" if part.live else "test mode"
     for right in ("live mode", "test mode"):
         if (lines := lines_of(needs, right)) and right != mode:
-            hint = f"Set {key} to a restricted key of {right} that may read webhook endpoints."
-            return [
-                Finding(State.MISSING, f"the key is of {mode}: it does not see what is of {right}", hint, lines=lines)
-            ]
+            hint = f"Set {key} to a restricted key of {right} that can read webhook endpoints."
+            return [Finding(State.MISSING, f"the key is for {mode}; the checklist needs {right}", hint, lines=lines)]
     with Clients(target, http_timeout=PATIENCE) as clients:
         try:
             clients.stripe().webhook_endpoints()
         except ClientError as error:
-            hint = f"Set {key} to a key that Stripe knows."
+            hint = f"Set {key} to a valid key."
             if error.status == FORBIDDEN:
                 hint = "Give the restricted key the right to read webhook endpoints."
             return [trouble(error, lines_of(needs), hint=hint)]
-    return [Finding(State.OK, f"takes the key of {mode}, which may read webhook endpoints")]
+    return [Finding(State.OK, f"connected in {mode}; the key can read webhook endpoints")]
 
 
 def bucket(target: Target, needs: Needs) -> list[Finding]:
@@ -141,30 +139,28 @@ def bucket(target: Target, needs: Needs) -> list[Finding]:
             return [trouble(error, lines_of(needs), hint=_bucket_hint(error, "s3:ListBucket", where))]
         keys = [str(item["Key"]) for item in listing.get("Contents", [])]
         if not (lines := lines_of(needs, "s3:GetObject")):
-            return [Finding(State.OK, f"lists {where}")]
+            return [Finding(State.OK, f"can list {where}")]
         if not keys:
-            hint = "Whether the bot may read a backup shows once there is one."
-            return [Finding(State.NOTE, f"lists {where}, where nothing is yet", hint, lines=lines)]
+            hint = "The first backup shows whether the bot can read it."
+            return [Finding(State.NOTE, f"can list {where}, which is empty", hint, lines=lines)]
         try:
             with s3_errors(f"read {keys[0]} in s3://{part.bucket}"):
                 clients.s3().head_object(Bucket=part.bucket, Key=keys[0])
         except ClientError as error:
             return [trouble(error, lines, hint=_bucket_hint(error, "s3:GetObject", where))]
-    return [Finding(State.OK, f"lists and reads {where}")]
+    return [Finding(State.OK, f"can list and read {where}")]
 
 
 def _bucket_hint(error: ClientError, action: str, where: str) -> str:
     if any(code in error.summary for code in ("InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken")):
-        return "Set backup.access_key_id and backup.secret_access_key to a pair that is valid."
+        return "Set backup.access_key_id and backup.secret_access_key to a valid pair."
     if error.status == FORBIDDEN:
         return f"Allow {action} on {where} to the key's owner."
     return "Check backup.bucket, backup.region and backup.endpoint_url."
 
 
 def _untold(vendor: str, right: str, lines: tuple[str, ...]) -> Finding:
-    return Finding(
-        State.NOTE, f"{vendor} does not tell whether {right} is granted: the first check shows it", lines=lines
-    )
+    return Finding(State.NOTE, f"{vendor} doesn't show whether {right} is granted; the first check will", lines=lines)
 
 
 def vercel(target: Target, needs: Needs) -> list[Finding]:
@@ -175,8 +171,8 @@ def vercel(target: Target, needs: Needs) -> list[Finding]:
             name = clients.vercel().project().get("name", part.project)
         except ClientError as error:
             return [trouble(error, lines_of(needs), hint=error.hint)]
-    what = f"takes the token and shows the project {name}"
-    return [Finding(State.OK, what, "Whether its owner may deploy, Vercel does not tell: the first deploy shows it.")]
+    what = f"connected to the project {name}"
+    return [Finding(State.OK, what, "Vercel doesn't show whether the token's owner can deploy; the first deploy will.")]
 
 
 def registry(part: RegistrySettings, lines: tuple[str, ...]) -> list[Finding]:
@@ -185,4 +181,4 @@ def registry(part: RegistrySettings, lines: tuple[str, ...]) -> list[Finding]:
         ImageRegistry(part, timeout=PATIENCE).probe()
     except ClientError as error:
         return [trouble(error, lines, hint="Check registry.image, registry.username and registry.token.")]
-    return [Finding(State.OK, f"shows {part.image}")]
+    return [Finding(State.OK, f"connected to {part.image}")]

@@ -25,7 +25,7 @@ class AllOf(Kind):
     def run(self, params: AllOfParams, ctx: CheckContext) -> Answer:
         """Always PASS with the names. Raises CheckError when it needs none: then it would say nothing."""
         if not ctx.needs:
-            raise CheckError("no check is named under needs", hint=f"Set needs of {ctx.check} in the checklist.")
+            raise CheckError("needs names no check", hint=f"Set needs of {ctx.check} in the checklist.")
         names = ", ".join(ctx.needs)
         return Answer(
             Outcome.PASS,

@@ -30,13 +30,13 @@ class Announced(Kind):
         """FAIL while it is not there. Raises CheckError without a release."""
         version, where = ctx.subject.version, ctx.subject.announced
         if not version:
-            raise CheckError("there is no release to announce", hint="Start one: the bot announces it at its end.")
+            raise CheckError("there is no release to announce", hint="Start one; the bot announces it when it is done.")
         evidence = Evidence(
             asked=f"the bot's message about {version} in the channel",
             expected="posted",
             seen=where or "it is not there",
         )
         if not where:
-            hint = "The bot posts it by itself. Where it does not, `/release doctor` says what keeps it from that."
+            hint = "The bot posts it. If it doesn't, `/release doctor` says why."
             return Answer(Outcome.FAIL, f"the announcement of {version} is not in the channel", evidence, hint=hint)
         return Answer(Outcome.PASS, f"posted: {where}", evidence)

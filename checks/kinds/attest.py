@@ -35,7 +35,7 @@ class Attest(Kind):
         """Always INCONCLUSIVE: no program can know it."""
         return Answer(
             Outcome.INCONCLUSIVE,
-            params.question or "waits for a person to say",
+            params.question or "waiting for a person to confirm",
             Evidence(asked=f"a person, about {ctx.target.name}", expected="yes, with a note", seen="no answer yet"),
-            hint="Press Attest once you have looked yourself.",
+            hint="Check by hand, then press Attest.",
         )

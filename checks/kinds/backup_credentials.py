@@ -66,7 +66,7 @@ class BackupCredentials(Kind):
             if any(variable.source or variable.broken for variable in variables):
                 bad = "; ".join(str(variable) for variable in variables if not variable.is_set)
                 return Answer(
-                    Outcome.FAIL, f"{workload.what}: {bad}", evidence, hint="Backups cannot be stored without it."
+                    Outcome.FAIL, f"{workload.what}: {bad}", evidence, hint="Backups can't be stored without it."
                 )
         return _role(params, ctx, workload, evidence)
 
@@ -81,7 +81,7 @@ def _role(params: BackupCredentialsParams, ctx: CheckContext, workload: Workload
     if annotations is None:
         return Answer(
             Outcome.FAIL,
-            f"{workload.what}: service account {account} is not there, and no pod can start",
+            f"{workload.what}: service account {account} doesn't exist, so no pod can start",
             evidence,
             hint="Create it, or name another one in the CronJob.",
         )
@@ -95,11 +95,11 @@ def _role(params: BackupCredentialsParams, ctx: CheckContext, workload: Workload
             hint=f"Set {' and '.join(KEYS)}, or give its service account a role.",
         )
     if datetime.now(UTC) - datetime.fromisoformat(last) <= timedelta(hours=params.last_run_hours):
-        summary = f"{workload.what} has a role that the cluster does not show: its run of {last} succeeded"
+        summary = f"{workload.what} has a role that the cluster doesn't show: its run of {last} succeeded"
         return Answer(Outcome.PASS, summary, evidence)
     return Answer(
         Outcome.INCONCLUSIVE,
         f"{workload.what} shows no credentials, and its last good run was at {last}",
         evidence,
-        hint="A role of the node cannot be seen from here: start the CronJob once, then run this check again.",
+        hint="The bot can't see a role of the node. Start the CronJob once, then run this check again.",
     )

@@ -83,7 +83,7 @@ class BackupJob(Kind):
     """
 
     name: ClassVar[str] = "backup_job"
-    summary: ClassVar[str] = "Runs the backup CronJob once and looks at the object that it wrote"
+    summary: ClassVar[str] = "Runs the backup CronJob once and checks the dump that it wrote"
     params: ClassVar[type[Params]] = BackupJobParams
     timeout: ClassVar[float] = 900.0
 
@@ -108,7 +108,7 @@ class BackupJob(Kind):
         name = _name(ctx.subject.version)
         payload = {"namespace": part.namespace, "job": name}
         body = _job_of_cronjob(kube, part, name)
-        late = f"Job {name} may run in {part.namespace} then, to its end."
+        late = f"Job {name} may keep running in {part.namespace} until it ends."
         with self.undo_after(f"job {name} in {part.namespace}", payload, ctx, late=late) as change:
             _create(kube, part, name, body, change)
             ctx.progress(f"waiting for job {name}")
@@ -136,8 +136,8 @@ class BackupJob(Kind):
                 Outcome.FAIL,
                 "; ".join([f"no new dump of {whose} in {place}, {instead}", *dump.others[1:]]),
                 Evidence(question, expectation, "\n".join(dump.others) or f"{len(after)} objects, none of them new"),
-                hint="Does the CronJob write to the bucket and prefix that are set in release-bot.yml, and does its"
-                " variable for the environment say what `environment` of the target says?",
+                hint="Does the CronJob write to the bucket and prefix in release-bot.yml? Does its environment variable"
+                " match the target's `environment`?",
             )
         return _inspect(s3, part.bucket, dump, dump.head, params, Evidence(question, expectation, ""))
 
@@ -230,8 +230,8 @@ def _wait(kube: KubeClients, part: Backup, name: str, ctx: CheckContext) -> dict
         pause = POLL[min(look, len(POLL) - 1)]
         if ctx.remaining() <= pause:
             raise CheckError(
-                f"job {name} is still running and the time for this check is up",
-                hint="It is stopped. Look how long the last backups took, or set a longer `timeout` in the checklist.",
+                f"job {name} is still running, and the time for this check is up",
+                hint="The bot stopped it. See how long the last backups took, or set a longer `timeout` in the checklist.",
                 seen=json.dumps(job.get("status", {})),
             )
         ctx.wait(pause)
@@ -277,9 +277,9 @@ def _own(s3: S3Client, bucket: str, new: list[str], pattern: str, whose: str, jo
         environment = head["Metadata"].get("environment", "")
         dump_start = made_at(head["Metadata"], head["LastModified"])
         if environment != whose:
-            others.append(f"{key}, of which the metadata environment is {environment or 'not set'}, not {whose}")
+            others.append(f"{key}, whose metadata environment is {environment or 'not set'}, not {whose}")
         elif dump_start < job_began - CLOCKS:
-            others.append(f"{key}, begun at {dump_start:%Y-%m-%d %H:%M:%S}, before the job")
+            others.append(f"{key}, started {dump_start:%Y-%m-%d %H:%M:%S} UTC, before the job")
         elif own[1] is None:
             own = (key, head)
     return _Dump(*own, tuple(others))
@@ -298,17 +298,17 @@ def _inspect(
     if size <= params.min_size:
         wrong.append(f"only {size} bytes")
     if start != MAGIC:
-        wrong.append("does not start like a dump of pg_dump's custom format")
+        wrong.append("isn't a dump in pg_dump's custom format")
     if not encryption:
         wrong.append("not encrypted at rest")
     environment = head["Metadata"]["environment"]
     details = (
         f"{key}: {size} bytes, starts with {start!r}, encryption {encryption or 'none'}, environment {environment!r}"
     )
-    details = "\n".join([details, *(f"not taken: {other}" for other in dump.others)])
+    details = "\n".join([details, *(f"ignored: {other}" for other in dump.others)])
     evidence = Evidence(evidence.asked, evidence.expected, details)
     if wrong:
-        hint = "Look at the backup program and at the bucket's settings."
+        hint = "Check the backup program and the bucket's settings."
         return Answer(Outcome.FAIL, f"{'; '.join(wrong)}: {key}", evidence, hint=hint)
     return Answer(
         Outcome.PASS,

@@ -274,14 +274,14 @@ def _answer(panels: list[_Panel], states: Mapping[str, str], params: GrafanaPane
         full = len(panels) - len(without)
         return Answer(
             Outcome.FAIL,
-            f"{full} of {len(panels)} panels have data; empty: {', '.join(empty)}",
+            f"{full} of {len(panels)} panels have data; no data: {', '.join(empty)}",
             evidence,
             {"empty": [title for title, _ in without if title not in params.may_be_empty]},
-            hint="Is the exporter scraped? A panel that may be empty goes under may_be_empty in the checklist.",
+            hint="Is the exporter scraped? If a panel may be empty, add it to may_be_empty in the checklist.",
         )
     if len(without) == len(panels):
         return Answer(
             Outcome.FAIL, f"none of the {len(panels)} panels has data", evidence, hint="Is anything scraped at all?"
         )
-    exceptions = f", {len(without)} {'is' if len(without) == 1 else 'are'} empty and may be" if without else ""
+    exceptions = f"; {len(without)} {'is' if len(without) == 1 else 'are'} allowed to be empty" if without else ""
     return Answer(Outcome.PASS, f"{len(panels) - len(without)} of {len(panels)} panels have data{exceptions}", evidence)

@@ -13,7 +13,7 @@ from clients.errors import ClientError
 from clients.http import http_errors
 from clients.needs import Need, at
 
-_LOOK = "The whole answer is in the evidence. Look at the product's log of that moment."
+_LOOK = "The whole answer is in the evidence. See the product's log of that time."
 
 
 class HttpJsonParams(Params):

@@ -42,7 +42,7 @@ class HttpPages(Kind):
     """PASS when every page answers at its own address with its status and text."""
 
     name = "http_pages"
-    summary = "Pages are reachable without a log-in and carry the expected text"
+    summary = "Pages are reachable without a login and show the expected text"
     params = HttpPagesParams
     example: ClassVar[Mapping[str, Any]] = {"pages": [{"path": "/"}]}
     timeout = 60.0
@@ -92,7 +92,7 @@ class HttpPages(Kind):
         if page.text and not kind.startswith("text/html"):
             return f"is {kind}, not text/html", line
         if page.text and page.text not in _visible(response.text):
-            return f'does not say "{page.text}"', line
+            return f'doesn\'t contain "{page.text}"', line
         return "", line
 
 

@@ -72,7 +72,7 @@ class MetricsFlow(Kind):
         if now is None:
             return _answer(Outcome.FAIL, "has no data", params, url)
         summary = (
-            f"stands at {_show(now)} since {params.within} s, in spite of the bot's own request (it was {_show(start)})"
+            f"didn't rise within {params.within} s of the bot's request: it is {_show(now)} (it was {_show(start)})"
         )
         return _answer(Outcome.FAIL, summary, params, url)
 
@@ -98,7 +98,7 @@ class _Counter:
             names = ", ".join(str(one.get("name")) for one in sources) or "none"
             raise CheckError(
                 f"Grafana has no data source {params.datasource or 'by default'}",
-                hint=f"Set datasource in the checklist; there are: {names}.",
+                hint=f"Set datasource in the checklist to one of: {names}.",
             )
         self._query = {
             "refId": "A",
@@ -135,5 +135,5 @@ def _answer(outcome: Outcome, what: str, params: MetricsFlowParams, url: str) ->
         expected=f"a higher value within {params.within} s",
         seen=what,
     )
-    hint = "" if outcome is Outcome.PASS else "Does Prometheus scrape the product? Look at its page Targets."
+    hint = "" if outcome is Outcome.PASS else "Does Prometheus scrape the product? See its page Targets."
     return Answer(outcome, f"the counter {what}", evidence, hint=hint)

@@ -38,8 +38,8 @@ class _New:
     @property
     def bad(self) -> list[str]:
         """One phrase each."""
-        silent = [f"{name} does not say what it does" for name, word in self.files.items() if word is None]
-        return [*silent, *(f"{name} was changed after it had been released" for name in self.changed)]
+        silent = [f"{name} doesn't declare what it does" for name, word in self.files.items() if word is None]
+        return [*silent, *(f"{name} was changed after its release" for name in self.changed)]
 
 
 class MigrationsDeclared(Kind):
@@ -62,9 +62,7 @@ class MigrationsDeclared(Kind):
         """FAIL for a file that declares nothing, or was changed after its release. Raises CheckError without a release."""
         ctx.clients.github()  # refuses where there is none
         if not ctx.subject.version or not ctx.subject.commit:
-            raise CheckError(
-                "there is no release to compare", hint="This is asked for a release only: `/release check`."
-            )
+            raise CheckError("there is no release to compare", hint="Run it in a release: `/release check`.")
         return _judge(_new(params, ctx), params, ctx)
 
 
@@ -86,9 +84,9 @@ def _new(params: MigrationsDeclaredParams, ctx: CheckContext) -> _New:
 
 
 def _judge(new: _New, params: MigrationsDeclaredParams, ctx: CheckContext) -> Answer:
-    since = f"since {new.since}" if new.since else "as there was no release before"
+    since = f"since {new.since}" if new.since else "with no earlier release"
     lines = [f"{name}: {word or 'declares nothing'}" for name, word in new.files.items()]
-    lines += [f"{name}: changed after it had been released with {new.since}" for name in new.changed]
+    lines += [f"{name}: changed after its release with {new.since}" for name in new.changed]
     total = f"{len(new.files)} new migration{'' if len(new.files) == 1 else 's'} {since}"
     evidence = Evidence(
         f"{params.path} at {ctx.subject.commit[:12]}, {since}",
@@ -99,7 +97,7 @@ def _judge(new: _New, params: MigrationsDeclaredParams, ctx: CheckContext) -> An
     )
     if bad := new.bad:
         rest = f" and {len(bad) - _MAX_NAMES} more" if len(bad) > _MAX_NAMES else ""
-        hint = "Put it back and write a new migration." if new.changed else HOW_TO_DECLARE
+        hint = "Restore it and write a new migration." if new.changed else HOW_TO_DECLARE
         return Answer(Outcome.FAIL, f"{'; '.join(bad[:_MAX_NAMES])}{rest}", evidence, hint=hint)
     if not new.files:
         return Answer(Outcome.PASS, f"no new migration {since}", evidence)

@@ -61,7 +61,7 @@ class PodRestarts(Kind):
             seen="\n".join([totals, *troubles]),
         )
         if troubles:
-            hint = "kubectl describe pod and kubectl logs --previous tell more."
+            hint = "See `kubectl describe pod` and `kubectl logs --previous`."
             return Answer(Outcome.FAIL, "; ".join(troubles), evidence, {"episode": str(restarts)}, hint)
         return Answer(Outcome.PASS, totals, evidence)
 

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 class RepoFileParams(Params):
     """Which file, and what it must say."""
 
-    path: str = Field(min_length=1, description="Path in the repository; upper and lower case count.")
+    path: str = Field(min_length=1, description="Path in the repository; case-sensitive.")
     text: str = Field(
         min_length=1,
-        description="What one line must hold; `{version}` is v1.2.3, `{bare}` 1.2.3. Upper and lower case do not count.",
+        description="What one line must hold; `{version}` is v1.2.3, `{bare}` 1.2.3. Case-insensitive.",
     )
 
 
@@ -44,13 +44,13 @@ class RepoFile(Kind):
         version = ctx.subject.version
         content = ctx.clients.github().file(params.path)
         if not version:
-            raise CheckError("there is no release to look for", hint="This is asked for a release only.")
+            raise CheckError("there is no release to check", hint="Run it in a release.")
         pattern = _fill(params.text, re.escape(version), re.escape(version.removeprefix("v")))
         expected_text = params.text.replace("{version}", version).replace("{bare}", version.removeprefix("v"))
         evidence = Evidence(f"{params.path} on the default branch", f"a line with {expected_text}", "no such file")
         if content is None:
             return Answer(
-                Outcome.FAIL, f"there is no {params.path}", evidence, hint="Add it, or correct the checklist."
+                Outcome.FAIL, f"there is no {params.path}", evidence, hint="Add it, or fix its path in the checklist."
             )
         # A longer version must not pass for a shorter one: 4.8.0 is not in 14.8.0, 4.8.01 or 4.8.0-rc1.
         exact = re.compile(rf"(?<![\w.]){pattern}(?![\w]|[.-]\w)", re.IGNORECASE)
@@ -59,12 +59,14 @@ class RepoFile(Kind):
         good = next((line.strip() for line in lines if exact.search(line)), None)
         if good is not None:
             return Answer(
-                Outcome.PASS, f"{params.path} says {expected_text}", Evidence(evidence.asked, evidence.expected, good)
+                Outcome.PASS,
+                f"{params.path} contains {expected_text}",
+                Evidence(evidence.asked, evidence.expected, good),
             )
         other = next((line.strip() for line in lines if alike.search(line)), "")
-        details = other or f"{len(lines)} lines, none of them alike"
-        summary = f"{params.path} does not say {expected_text}" + (f", but: {other}" if other else "")
-        hint = "Correct it on the default branch, then run this again."
+        details = other or f"{len(lines)} lines, none similar"
+        summary = f"{params.path} doesn't contain {expected_text}" + (f", but: {other}" if other else "")
+        hint = "Fix it on the default branch, then run this again."
         return Answer(Outcome.FAIL, summary, Evidence(evidence.asked, evidence.expected, details), hint=hint)
 
 

@@ -47,6 +47,6 @@ class RepoIssues(Kind):
             summary = (
                 f"{len(still_open)} of {len(numbers)} are open: {', '.join(f'#{number}' for number in still_open)}"
             )
-            return Answer(Outcome.FAIL, summary, evidence, hint="Close them, or say in each why it stays open.")
+            return Answer(Outcome.FAIL, summary, evidence, hint="Close them, or say in each issue why it stays open.")
         summary = f"{names}: closed" if numbers else f"no pull request since {release.since} names an issue to close"
         return Answer(Outcome.PASS, summary, evidence)

@@ -25,7 +25,7 @@ class RepoPulls(Kind):
     """
 
     name: ClassVar[str] = "repo_pulls"
-    summary: ClassVar[str] = "Lists the pull requests that the release brings"
+    summary: ClassVar[str] = "Lists the pull requests of the release"
     params: ClassVar[type[Params]] = RepoPullsParams
     timeout: ClassVar[float] = 120.0
 

@@ -67,8 +67,8 @@ class SentryQuiet(Kind):
         where = f"since {since.astimezone(UTC):%H:%M:%S} UTC in {environment}"
         evidence = Evidence(
             asked=f"issues of {part.organization}/{part.project} {where}" + (f", release {release}" if release else ""),
-            expected="none that is new or has come back",
-            seen=f"{len(new)} new or regressed, {old_count} known before, {ignored_count} left out on request",
+            expected="no new or regressed issue",
+            seen=f"{len(new)} new or regressed, {old_count} known before, {ignored_count} ignored on request",
             attachment="\n".join(_line(issue) for issue in new),
             attachment_name="issues.txt" if new else "",
         )

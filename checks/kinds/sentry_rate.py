@@ -52,7 +52,7 @@ class SentryRate(Kind):
     """
 
     name = "sentry_rate"
-    summary = "No more errors in Sentry since the deploy than before it"
+    summary = "The error rate in Sentry hasn't risen since the deploy"
     params = SentryRateParams
     example: ClassVar[Mapping[str, Any]] = {"since": "2026-01-16T18:00:00Z"}
     timeout = 30.0
@@ -94,10 +94,10 @@ class SentryRate(Kind):
         data = {"series": series | {"limit": round(comparison.rate_before * params.factor, 4), "rose": rose}}
         if not before or not window:
             side = "before the deploy" if not before else "since the deploy"
-            hint = "Sentry counts by whole minutes: ask again in a few." if before else "Look at the rate in Sentry."
+            hint = "Sentry counts whole minutes: run it again in a few." if before else "See the rate in Sentry."
             return Answer(Outcome.INCONCLUSIVE, f"no complete count {side} yet", evidence, data, hint)
         if rose:
-            hint = "Look in Sentry which errors they are, then acknowledge or roll back."
+            hint = "See in Sentry which errors they are, then acknowledge or roll back."
             return Answer(Outcome.FAIL, f"the error rate rose: {comparison.words()}", evidence, data, hint)
         return Answer(Outcome.PASS, comparison.words(), evidence, data)
 

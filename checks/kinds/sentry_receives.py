@@ -76,11 +76,11 @@ class SentryReceives(Kind):
                 Evidence(
                     question, "the event can be read back", f"404 for {seconds:.0f} s after the ingest had accepted it"
                 ),
-                hint="Look in Sentry at the project's inbound filters, rate limits and quota.",
+                hint="Check the project's inbound filters, rate limits and quota in Sentry.",
             )
         if event_body.get("eventID") != event_id:
             raise CheckError(
-                f"Sentry was asked for event {event_id} and answered with event {event_body.get('eventID')}",
+                f"The bot asked for event {event_id}, but Sentry answered with event {event_body.get('eventID')}",
                 hint="Does sentry.url point to Sentry?",
                 seen=json.dumps(event_body),
             )
@@ -93,9 +93,7 @@ class SentryReceives(Kind):
         data = {"event_id": event_id, "issue": event_body.get("groupID")}
         if seen_in != environment:
             summary = f"test event seen, but with environment {seen_in}, not {environment}"
-            hint = (
-                f"Does something between here and Sentry rewrite events? Those of {environment} must say {environment}."
-            )
+            hint = f"Does something between the bot and Sentry rewrite events? Those of {environment} must say {environment}."
             return Answer(Outcome.FAIL, summary, evidence, data, hint)
         return Answer(Outcome.PASS, f"test event seen after {seconds:.1f} s in {environment}", evidence, data)
 

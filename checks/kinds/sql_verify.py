@@ -58,7 +58,7 @@ class SqlVerify(Kind):
                 )
             except errors.InsufficientPrivilege as exc:
                 raise CheckError(
-                    f"role {role} may not run {params.function}(): {exc.diag.message_primary}",
+                    f"role {role} isn't allowed to run {params.function}(): {exc.diag.message_primary}",
                     hint=f"Grant that right to {role}, as the owner of the object.",
                 ) from exc
             verification.refuse_blind_verdict(connection, params.function, result.refused(params.allow))
@@ -69,13 +69,13 @@ def _judge(params: SqlVerifyParams, result: verification.Verification, evidence:
     number = len(result.rows)
     bad_rows = result.refused(params.allow)
     if number == 0:
-        return Answer(Outcome.FAIL, "0 rows: nothing was verified", evidence, hint="Look at the function's body.")
+        return Answer(Outcome.FAIL, "0 rows: nothing was verified", evidence, hint="Check the function's body.")
     if bad_rows:
         names = ", ".join(f"{row.name} {row.status}" for row in bad_rows)
-        hint = "The rows are attached: they say what each looked at. Apply the migration that is missing."
-        return Answer(Outcome.FAIL, f"{len(bad_rows)} of {number} rows do not pass: {names}", evidence, hint=hint)
+        hint = "The attached rows say what each checked. Apply the missing migration."
+        return Answer(Outcome.FAIL, f"{len(bad_rows)} of {number} rows don't pass: {names}", evidence, hint=hint)
     if params.rows and number not in params.rows:
         row_counts = " or ".join(str(count) for count in params.rows)
-        hint = "A check was added or left out: look at the rows, then set `rows` in the checklist."
+        hint = "A check was added or removed. See the rows, then set `rows` in the checklist."
         return Answer(Outcome.FAIL, f"{number} rows instead of {row_counts}, {result.counts()}", evidence, hint=hint)
     return Answer(Outcome.PASS, f"{number} rows, {result.counts()}", evidence)

@@ -25,9 +25,9 @@ class WorkloadEnvParams(Params):
     variables: tuple[str, ...] = Field(default=(), description="Names that must be set and not empty.")
     plain: dict[str, tuple[str, ...]] = Field(
         default_factory=dict,
-        description="Variables that are no secret, with the words to tell apart, in quotes; the first is the right one.",
+        description="Variables that aren't secret, each with its possible values in quotes, the right one first.",
     )
-    ignore_case: bool = Field(default=False, description="Does the product take a name in any case?")
+    ignore_case: bool = Field(default=False, description="Whether the product reads names case-insensitively.")
 
     @field_validator("plain", mode="before")
     @classmethod
@@ -45,7 +45,7 @@ class WorkloadEnvParams(Params):
         if not self.variables and not self.plain:
             raise ValueError("name at least one variable, under variables or plain")
         if empty := [name for name, words in self.plain.items() if not words]:
-            raise ValueError(f"{empty[0]} needs the word that is right")
+            raise ValueError(f"{empty[0]} needs its right value")
         return self
 
 
@@ -93,7 +93,7 @@ class WorkloadEnv(Kind):
                 Outcome.FAIL,
                 f"{workload.what}: {'; '.join(bad)}",
                 evidence,
-                hint="Set it where the workload takes its variables from, then let the pods start again.",
+                hint="Set it where the workload gets its variables, then restart the pods.",
             )
         summary = good[0] if len(good) == 1 else f"{len(good)} of {len(good)} variables are set on {workload.what}"
         return Answer(Outcome.PASS, summary, evidence)
@@ -103,8 +103,8 @@ def _compare(variable: Variable, words: tuple[str, ...]) -> tuple[bool, str]:
     """Whether a variable has the right word, and a line that says so. Other words than the named ones are not repeated."""
     if variable.is_set and variable.plain is None:
         raise CheckError(
-            f"{variable.name} comes from {variable.source}, whose values are not read out",
-            hint="Set it as a plain value or from a ConfigMap: it is no secret.",
+            f"{variable.name} comes from {variable.source}, whose values the bot doesn't read",
+            hint="Set it as a plain value or from a ConfigMap: it isn't secret.",
         )
     if not variable.is_set:
         return False, f"{variable} and not {words[0]}"

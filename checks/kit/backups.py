@@ -66,8 +66,8 @@ def taken_up(s3: S3Client, part: Backup | None, data: Mapping[str, Any]) -> tupl
         if part is not None and _digest(part.bucket, candidate) == digest:
             return part.bucket, candidate
     raise CheckError(
-        f"the backup {key} is not found any more",
-        hint="A part of its name is a credential elsewhere, so it is not kept. Run the check that finds the backup again.",
+        f"the backup {key} no longer exists",
+        hint="Its name contains a credential, so it isn't kept. Run the check that finds the backup again.",
     )
 
 

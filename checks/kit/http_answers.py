@@ -32,8 +32,8 @@ def address(target: Target, base: Base, path: str) -> str:
 def unreached(what: str, status: int) -> CheckError:
     """The error for a status in UNREACHED: nobody answered for the product. ``what`` completes "cannot …"."""
     return CheckError(
-        f"cannot {what}: {status}, the product does not answer",
-        hint="Look whether the pods are ready and the ingress reaches them.",
+        f"cannot {what}: {status}, the product doesn't answer",
+        hint="Are the pods ready, and does the ingress reach them?",
     )
 
 

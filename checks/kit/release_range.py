@@ -33,10 +33,10 @@ def release_range(ctx: CheckContext) -> ReleaseRange:
     github = ctx.clients.github()
     version, commit = ctx.subject.version, ctx.subject.commit
     if not version or not commit:
-        raise CheckError("there is no release to compare", hint="This is asked for a release only: `/release check`.")
+        raise CheckError("there is no release to compare", hint="Run it in a release: `/release check`.")
     since = previous_release(github, version, ctx.subject.previous)
     if not since:
-        raise CheckError(f"there is no tag of a release before {version}", hint="Tag the release before it.")
+        raise CheckError(f"no release before {version} is tagged", hint="Tag the previous release.")
     commits = _commits(github, since, commit)
     pulls: dict[int, PullRequest] = {}
     without = []
@@ -56,11 +56,11 @@ def _commits(github: GitHub, since: str, commit: str) -> list[Commit]:
         page = github.compare(since, commit, page=len(commits) // PAGE + 1, size=PAGE)
         if page.behind_by:
             raise CheckError(
-                f"{since} is not part of the release: it lies {page.behind_by} commits beside it",
-                hint="Was the release before made from another branch? Compare the two on GitHub.",
+                f"{since} isn't part of the release: it has {page.behind_by} commits that the release lacks",
+                hint="Was the previous release made from another branch? Compare the two on GitHub.",
             )
         if page.total > MAX_COMMITS:
-            raise CheckError(f"{page.total} commits since {since}: more than one release holds")
+            raise CheckError(f"{page.total} commits since {since}: more than one release can have")
         commits += page.commits
         if len(commits) >= page.total or not page.commits:
             return commits

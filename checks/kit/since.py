@@ -29,7 +29,7 @@ class SinceParams(Params):
         """The moment. Raises CheckError when nothing says when it was, as before a deploy."""
         moment = self.since or ctx.subject.deploy_began
         if moment is None:
-            raise CheckError("nothing says since when", hint="Set since, or ask after a deploy.")
+            raise CheckError("the start of the period is unknown", hint="Set since, or run it after a deploy.")
         return moment
 
     def where(self, ctx: CheckContext) -> str:
@@ -46,5 +46,5 @@ def sentry_release(name: str, ctx: CheckContext) -> str:
         return name
     part = require(ctx.target.sentry, ctx.target, "sentry")
     if not ctx.subject.version:
-        raise CheckError("there is no release that `release: this` could mean", hint="Name it, or ask for a release.")
+        raise CheckError("there is no release for `release: this`", hint="Name the release, or run it in one.")
     return part.release_prefix + ctx.subject.version.removeprefix("v")

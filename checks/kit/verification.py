@@ -67,7 +67,7 @@ def call(connection: psycopg.Connection, function: str) -> Verification:
     Raises psycopg.Error as the database gave it, and CheckError when there is no column that tells the status.
     """
     if not FUNCTION.fullmatch(function):
-        raise CheckError(f"{function!r} is no plain function name")
+        raise CheckError(f"{function!r} isn't a plain function name")
     with connection.cursor() as cursor:
         cursor.execute(sql.SQL("SELECT * FROM {}()").format(sql.Identifier(*function.split("."))))
         columns = [column.name for column in cursor.description or ()]
@@ -77,7 +77,7 @@ def call(connection: psycopg.Connection, function: str) -> Verification:
     if status is None:
         raise CheckError(
             f"{function}() has no column {', '.join(STATUS_COLUMNS[:-1])} or {STATUS_COLUMNS[-1]}",
-            hint="Only verify functions can be asked: one row a check, with a status.",
+            hint="Name a verify function: it returns one row a check, with a status.",
             seen=table,
         )
     name = next((columns.index(name) for name in NAME_COLUMNS if name in columns), None)
@@ -112,7 +112,7 @@ def refuse_blind_verdict(connection: psycopg.Connection, function: str, rows: Se
     if tables_by_row and all(tables_by_row):  # else at least one row fails for another reason
         role, tables = connection.info.user, ", ".join(sorted({table for names in tables_by_row for table in names}))
         raise CheckError(
-            f"role {role} has no right on {tables}, which {function}() takes for missing",
+            f"role {role} has no right on {tables}, so {function}() reports them as missing",
             hint=f"GRANT SELECT ON {tables} TO {role}, then run this again.",
             seen="\n".join(row.text for row in rows),
         )

@@ -11,7 +11,7 @@ from checks.solvereign.product import log_in
 from clients.http import cookie_header, http_errors
 from clients.needs import API, LOG_IN, LOGIN, Need, Reads
 
-_LOOK = "Look at the pod's log at the time of the log-in and after it."
+_LOOK = "See the pod's log from the time of the login."
 
 
 class ApiFlowParams(Params):
@@ -50,19 +50,19 @@ class ApiFlow(Kind):
             what = "sets no cookie" if login.is_success else f"answers {login.status_code}"
             details = f"{login.status_code}, {_flags(login) or 'no cookie'}"
             return Answer(
-                Outcome.FAIL, f"the log-in {what}", Evidence(question, "200 with a cookie", details), hint=_LOOK
+                Outcome.FAIL, f"the login {what}", Evidence(question, "200 with a cookie", details), hint=_LOOK
             )
         with http_errors(f"get {url}"):
             response = ctx.clients.http().get(url, headers=headers)
-        details = f"log-in: {login.status_code}, {_flags(login)}\nthen: {response.status_code} {response.text}"
+        details = f"login: {login.status_code}, {_flags(login)}\nthen: {response.status_code} {response.text}"
         evidence = Evidence(asked=question, expected=expectation, seen=details)
         if response.status_code != params.status:
             if response.status_code in UNREACHED:
                 raise unreached(f"get {url}", response.status_code)
             if response.status_code == 401:  # noqa: PLR2004  the plain HTTP status
                 raise CheckError(
-                    f"logged in, but GET {params.path} answers 401: the session was not taken",
-                    hint="Run the check again; if it stays, look at how the product reads its session cookie.",
+                    f"logged in, but GET {params.path} answers 401: the session was not accepted",
+                    hint="Run the check again. If it stays, check how the product reads its session cookie.",
                     seen=response.text,
                 )
             return Answer(

@@ -41,7 +41,7 @@ class BillingGate(Kind):
     """
 
     name = "billing_gate"
-    summary = "A tenant that is past_due gets 402 for a write; its status is put back afterwards"
+    summary = "A past_due tenant gets 402 for a write; its status is restored afterwards"
     params = BillingGateParams
     timeout = 60.0
 
@@ -65,7 +65,7 @@ class BillingGate(Kind):
         if user.get("tenant_id") != tenant:
             raise CheckError(
                 f"the test user belongs to tenant {user.get('tenant_id')}, the test tenant is {tenant}",
-                hint=f"Make targets.{ctx.target.name}.login a user of that tenant: the gate looks at no other.",
+                hint=f"Set targets.{ctx.target.name}.login to a user of that tenant; the gate checks no other.",
             )
         before = _status(ctx, tenant)
         if before == params.status:
@@ -108,7 +108,7 @@ def _status(ctx: CheckContext, tenant: int) -> str:
         status = _read_status(connection, tenant)
     if status is None:
         raise CheckError(
-            f"no tenant {tenant} on {ctx.target.name}, or the database role may not see it",
+            f"no tenant {tenant} on {ctx.target.name}, or the database role can't see it",
             hint=f"Set targets.{ctx.target.name}.tenant.id, or make the role a member of solvereign_platform.",
         )
     return status
@@ -153,8 +153,8 @@ def _answer(params: BillingGateParams, response: httpx.Response, question: str, 
         raise unreached(f"{params.method} {params.path}", status)
     if status == _UNAUTHENTICATED:
         raise CheckError(
-            f"logged in, but {params.method} {params.path} answers 401: the session was not taken",
-            hint="Run the check again; if it stays, look at how the product reads its session cookie.",
+            f"logged in, but {params.method} {params.path} answers 401: the session was not accepted",
+            hint="Run the check again. If it stays, check how the product reads its session cookie.",
             seen=response.text,
         )
     if status != _PAYMENT_REQUIRED:
@@ -162,9 +162,11 @@ def _answer(params: BillingGateParams, response: httpx.Response, question: str, 
             Outcome.FAIL,
             f"no 402, got {status}: gating is not wired",
             evidence,
-            hint="The gate has to be part of the app and to run after authentication."
+            hint="The gate must be part of the app and run after authentication."
             + (
-                " The request was taken: the answer in the evidence says what to remove." if response.is_success else ""
+                " The request was accepted: the answer in the evidence says what to remove."
+                if response.is_success
+                else ""
             ),
         )
     refusal = _refusal(response)
@@ -175,7 +177,7 @@ def _answer(params: BillingGateParams, response: httpx.Response, question: str, 
         )
     if refusal.get("billing_status") != params.status:
         summary = f"402, but for billing_status {refusal.get('billing_status')}, not {params.status}"
-        hint = "Does the gate look at another tenant, or keep an old status for a while?"
+        hint = "Does the gate check another tenant, or cache an old status?"
         return Answer(Outcome.FAIL, summary, evidence, hint=hint)
     return Answer(
         Outcome.PASS, f"402 subscription_required while {params.status}; status put back to {before}", evidence

@@ -33,7 +33,7 @@ class MigrationsAppliedParams(Params):
         default="backend_py/db/migrations", min_length=1, description="Folder of the migrations in the repository."
     )
     suffix: str = Field(default=".sql", description="How the name of a migration ends.")
-    may_be_missing: tuple[str, ...] = Field(default=(), description="Files that are known not to be applied.")
+    may_be_missing: tuple[str, ...] = Field(default=(), description="Files that are deliberately not applied.")
     functions: tuple[str, ...] = Field(
         default=VERIFY_FUNCTIONS,
         description="Verify functions that decide where the database has no record by file.",
@@ -104,7 +104,7 @@ def _files(params: MigrationsAppliedParams, commit: str, ctx: CheckContext) -> d
     """File name to sha256 of the migrations in the repository, in the order in which they are applied."""
     names = sorted(name for name in ctx.clients.github().folder(params.path, commit) if name.endswith(params.suffix))
     if not names:
-        raise CheckError(f"{params.path} holds no {params.suffix} files", hint="Correct path in the checklist.")
+        raise CheckError(f"{params.path} holds no {params.suffix} files", hint="Fix path in the checklist.")
     checksums = {}
     for number, name in enumerate(names, 1):
         ctx.wait(0)
@@ -123,7 +123,7 @@ def _compare(files: dict[str, str], records: dict[str, str], params: MigrationsA
         elif not records[name]:
             bad.append(f"{name} is recorded without a checksum")
         elif records[name] != checksum:
-            bad.append(f"{name} was another file when it was applied")
+            bad.append(f"{name} had another content when it was applied")
         else:
             good.append(name)
     return _Comparison(good, bad, left_out, [name for name in records if name not in files])
@@ -140,13 +140,13 @@ def _judge(comparison: _Comparison, records: dict[str, str], evidence: Evidence)
     if comparison.bad:
         phrases = "; ".join(comparison.bad[:_MAX_NAMES])
         rest = f" and {len(comparison.bad) - _MAX_NAMES} more" if len(comparison.bad) > _MAX_NAMES else ""
-        hint = "Apply it, or find out who changed a file that was applied already."
+        hint = "Apply it, or find out who changed an applied file."
         return Answer(Outcome.FAIL, f"{len(comparison.bad)} of {total} files: {phrases}{rest}", evidence, hint=hint)
     summary = f"{len(comparison.good)} of {total} files are applied, by name and checksum"
     if comparison.left_out:
         summary += f"; {len(comparison.left_out)} known to be missing"
     if more:
-        summary += f"; {len(more)} more than the release has"
+        summary += f"; {len(more)} more than in the release"
     return Answer(Outcome.PASS, summary, evidence)
 
 
@@ -167,8 +167,8 @@ def _by_functions(params: MigrationsAppliedParams, connection: psycopg.Connectio
         lines.append(f"{function}(): {rows.counts() if rows.rows else '0 rows'}")
     evidence = Evidence(question, "no file records; each function all PASS", "\n".join(lines))
     if bad or not lines:
-        words = "; ".join(bad) or "there is no function to ask"
+        words = "; ".join(bad) or "no verify function is configured"
         hint = "Apply the migrations, or record them by file."
         return Answer(Outcome.FAIL, f"no files are recorded, and {words}", evidence, hint=hint)
-    summary = f"no files are recorded, so not by file: {len(lines)} verify functions say PASS"
+    summary = f"no files are recorded; {len(lines)} verify functions say PASS"
     return Answer(Outcome.PASS, summary, evidence)

@@ -40,13 +40,13 @@ def log_in(ctx: CheckContext, login_path: str) -> httpx.Response:
         raise unreached(f"log in on {ctx.target.name}", response.status_code)
     if response.is_client_error:
         hints = {
-            401: f"Set targets.{ctx.target.name}.login to a user that exists, with its password.",
+            401: f"Set targets.{ctx.target.name}.login to an existing user and its password.",
             403: "The test user is locked or inactive: unlock it.",
-            429: "Five log-ins in fifteen minutes are used up: wait a quarter of an hour.",
+            429: "Five logins in 15 minutes are the limit: wait 15 minutes.",
         }
         raise CheckError(
             f"cannot log in on {ctx.target.name}: {response.status_code}",
-            hint=hints.get(response.status_code, f"Look at POST {login_path}."),
+            hint=hints.get(response.status_code, f"Check POST {login_path}."),
             seen=response.text,
         )
     return response

@@ -39,9 +39,9 @@ class StripeEndpointParams(Params):
     url: str = Field(default="", description="The endpoint's address; empty: the API's with `path`.")
     path: str = Field(default="/api/billing/webhook", pattern="^/")
     events: tuple[str, ...] = Field(
-        default=HANDLED, min_length=1, description="Events that must be sent; a star stands for any, as in `invoice.*`."
+        default=HANDLED, min_length=1, description="Events that must be sent; a star matches any, as in `invoice.*`."
     )
-    live: bool = Field(default=True, description="Live mode, where real payments are; false: test mode.")
+    live: bool = Field(default=True, description="Live mode, with real payments; false: test mode.")
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class StripeEndpoint(Kind):
     """
 
     name = "stripe_endpoint"
-    summary = "Stripe has an enabled webhook endpoint for the product, with every event that it needs"
+    summary = "Stripe has an enabled webhook endpoint for the product with all its events"
     params = StripeEndpointParams
     timeout = 45.0
 
@@ -96,7 +96,7 @@ class StripeEndpoint(Kind):
             raise CheckError(
                 f"the Stripe key of {ctx.target.name} is of {'test' if params.live else 'live'} mode: "
                 f"it cannot see {mode} endpoints",
-                hint=f"Set targets.{ctx.target.name}.stripe.api_key to a restricted {mode} key that may read webhook endpoints.",
+                hint=f"Set targets.{ctx.target.name}.stripe.api_key to a restricted {mode} key that can read webhook endpoints.",
             )
         required_events = expand(params.events)
         endpoints = _endpoints(ctx)
@@ -117,7 +117,7 @@ class StripeEndpoint(Kind):
         faults = [one.faults(required_events) for one in ours]
         if all(faults):
             summary = "; ".join(f"{one.id} {' and '.join(fault)}" for one, fault in zip(ours, faults, strict=True))
-            return Answer(Outcome.FAIL, summary, evidence, hint="Correct the endpoint in the Stripe Dashboard.")
+            return Answer(Outcome.FAIL, summary, evidence, hint="Fix the endpoint in the Stripe Dashboard.")
         good = ours[faults.index([])]
         return Answer(
             Outcome.PASS,
@@ -138,7 +138,7 @@ def expand(patterns: Iterable[str]) -> list[str]:
         if not events:
             raise CheckError(
                 f"Stripe has no event {pattern}",
-                hint="Correct events in the checklist; docs.stripe.com/api/events lists them.",
+                hint="Fix events in the checklist; docs.stripe.com/api/events lists them.",
             )
         expanded_events += [event for event in events if event not in expanded_events]
     return expanded_events

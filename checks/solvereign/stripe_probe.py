@@ -17,8 +17,8 @@ from clients.needs import API, Changes, Need
 
 _HINTS = {
     404: "Set SOLVEREIGN_STRIPE_API_KEY and SOLVEREIGN_STRIPE_WEBHOOK_SECRET on the deployment, then restart it.",
-    422: "Something before the product takes the header Stripe-Signature away: look at the ingress.",
-    503: "Build the image with the package, or look at the start of the pod's log.",
+    422: "Something in front of the product removes the header Stripe-Signature: check the ingress.",
+    503: "Build the image with the package, or see the start of the pod's log.",
 }
 
 
@@ -36,7 +36,7 @@ class StripeProbe(Kind):
     """
 
     name = "stripe_probe"
-    summary = "The product refuses a wrong Stripe signature, which it can only do with the stripe package"
+    summary = "The product refuses a wrong Stripe signature, which needs the stripe package"
     params = StripeProbeParams
     timeout = 30.0
 
@@ -70,9 +70,9 @@ class StripeProbe(Kind):
         if response.is_success:
             return Answer(
                 Outcome.FAIL,
-                f"{status}: a wrong signature was taken in, so anybody can send events",
+                f"{status}: a wrong signature was accepted, so anybody can send events",
                 evidence,
-                hint=f"Look at the webhook's signature check, and for a row of {event} in billing.webhook_events.",
+                hint=f"Check the webhook's signature check, and look for a row of {event} in billing.webhook_events.",
             )
         summaries = {404: "404: the billing router is not mounted", 422: "422: the signature header did not arrive"}
         summary = summaries.get(status) or (
@@ -80,4 +80,4 @@ class StripeProbe(Kind):
             if detail in NOT_CONFIGURED
             else f"{status} instead of 400: {detail or response.text}"
         )
-        return Answer(Outcome.FAIL, summary, evidence, hint=_HINTS.get(status, "Look at the pod's log."))
+        return Answer(Outcome.FAIL, summary, evidence, hint=_HINTS.get(status, "See the pod's log."))

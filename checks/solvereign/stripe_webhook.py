@@ -75,7 +75,7 @@ class StripeWebhook(Kind):
     """
 
     name = "stripe_webhook"
-    summary = "A signed Stripe event is processed and stored exactly once, however often it is delivered"
+    summary = "A signed Stripe event is processed and stored once, however often it is delivered"
     params = StripeWebhookParams
     timeout = 60.0
 
@@ -108,7 +108,7 @@ class StripeWebhook(Kind):
                 Outcome.FAIL, f"no table {', '.join(missing_tables)}: migration not applied", evidence, hint=hint
             )
         payload = _event(params.event, ids, customer)
-        late = f"Rows that come later stay: {ids['event']} in {_TABLES[0]} and {ids['invoice']} in {_TABLES[1]}."
+        late = f"Rows that arrive later stay: {ids['event']} in {_TABLES[0]} and {ids['invoice']} in {_TABLES[1]}."
         with self.undo_after(
             f"test event {ids['event']} in the database of {target.name}", ids, ctx, late=late
         ) as change:
@@ -133,7 +133,7 @@ def _prepare(ctx: CheckContext) -> list[str]:
             for right in ("SELECT", "DELETE"):
                 if not _scalar(connection, "SELECT has_table_privilege(%s, %s)", table, right):
                     raise CheckError(
-                        f"the database role may not {right} on {table}, so nothing was sent",
+                        f"the database role isn't allowed to {right} on {table}, so nothing was sent",
                         hint=f"GRANT SELECT, DELETE ON {table} to the role of targets.{ctx.target.name}.database_url.",
                     )
     return []
@@ -232,9 +232,9 @@ def _answer(responses: list[httpx.Response], rows: _StoredRows, tenant: int, evi
             faults.append(f"delivery {number}: {answer}, not skipped")
     faults.extend(rows.faults(tenant))
     if faults:
-        hint = "Look at the pod's log at the time of the deliveries."
+        hint = "See the pod's log at the time of the deliveries."
         if not rows.events:
-            hint += " Is the database that of this API?"
+            hint += " Does this API use that database?"
         return Answer(Outcome.FAIL, f"200 {words[0]}, but " + "; ".join(faults), evidence, hint=hint)
     row = f"row {rows.events[0][0]}"
     if len(words) == 1:
@@ -255,14 +255,14 @@ def _refusal(answer: httpx.Response) -> tuple[str, str]:
         ),
         400: (
             f"400 {detail}: the signature was refused",
-            "SOLVEREIGN_STRIPE_WEBHOOK_SECRET of the deployment and the bot's stripe.webhook_secret must be the same.",
+            "SOLVEREIGN_STRIPE_WEBHOOK_SECRET of the deployment and the bot's stripe.webhook_secret must match.",
         ),
         503: (
             f"503 {detail}: {NOT_CONFIGURED.get(detail, '')}",
-            "Build the image with it, or look at the start of the pod's log.",
+            "Build the image with it, or see the start of the pod's log.",
         ),
     }
-    return refusals.get(status, (f"{status} instead of 200: {detail or answer.text}", "Look at the pod's log."))
+    return refusals.get(status, (f"{status} instead of 200: {detail or answer.text}", "See the pod's log."))
 
 
 def _not_processed(body: Mapping[str, Any]) -> tuple[str, str]:
@@ -276,10 +276,10 @@ def _not_processed(body: Mapping[str, Any]) -> tuple[str, str]:
             f"200 processed, but the result is the error {error}",
             "The test tenant needs a row in billing.stripe_customers with this customer."
             if error == "customer_not_found"
-            else "Look at the pod's log at the time of the delivery.",
+            else "See the pod's log at the time of the delivery.",
         )
     reason = body.get("message") or body.get("reason") or "no reason given"
-    return f"200, but status {status}: {reason}", "Look at the pod's log at the time of the delivery."
+    return f"200, but status {status}: {reason}", "See the pod's log at the time of the delivery."
 
 
 def _status(answer: httpx.Response) -> str:

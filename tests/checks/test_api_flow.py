@@ -62,7 +62,7 @@ def test_an_answer_without_success_fails():
 
 @pytest.mark.parametrize(
     ("status", "hint"),
-    [(401, "login"), (403, "unlock it"), (429, "wait a quarter of an hour"), (422, "/api/auth/login")],
+    [(401, "login"), (403, "unlock it"), (429, "wait 15 minutes"), (422, "/api/auth/login")],
 )
 def test_a_refused_login_is_an_error(status, hint):
     """If the test user cannot log in, nothing is known about the product: ERROR with a hint."""
@@ -85,14 +85,14 @@ def test_a_session_that_is_not_accepted_is_an_error():
         result = run("api_flow", {}, target=api(server.url))
 
     assert result.outcome is Outcome.ERROR
-    assert "the session was not taken" in result.answer.summary
+    assert "the session was not accepted" in result.answer.summary
 
 
 @pytest.mark.parametrize(
     ("reply", "summary"),
     [
-        (Reply(200, {"success": True}), "the log-in sets no cookie"),
-        (Reply(500, "Internal Server Error"), "the log-in answers 500"),
+        (Reply(200, {"success": True}), "the login sets no cookie"),
+        (Reply(500, "Internal Server Error"), "the login answers 500"),
     ],
 )
 def test_a_login_that_does_not_work_fails(reply, summary):
@@ -108,7 +108,7 @@ def test_the_attributes_of_the_cookie_are_evidence():
     with Replies({"POST /api/auth/login": LOGIN_REPLY, "GET /api/v1/roster/plans": plans}) as server:
         evidence = run("api_flow", {}, target=api(server.url)).answer.evidence.seen
 
-    assert evidence.startswith("log-in: 200, cookie (HttpOnly; Secure; SameSite=strict; Path=/)\nthen: 200 ")
+    assert evidence.startswith("login: 200, cookie (HttpOnly; Secure; SameSite=strict; Path=/)\nthen: 200 ")
 
 
 @pytest.mark.parametrize("down", ["POST /api/auth/login", "GET /api/v1/roster/plans"])
@@ -119,7 +119,7 @@ def test_a_gateway_error_is_an_error(down):
         result = run("api_flow", {}, target=api(server.url))
 
     assert result.outcome is Outcome.ERROR
-    assert "503, the product does not answer" in result.answer.summary
+    assert "503, the product doesn't answer" in result.answer.summary
 
 
 def test_an_unreachable_api_is_an_error():

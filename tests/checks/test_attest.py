@@ -15,4 +15,4 @@ def test_attest_stays_open():
 
 def test_question_may_be_the_title():
     """Without a question of its own the title of the check is the question, and the summary says so."""
-    assert run("attest", {}, Target(name="production")).answer.summary == "waits for a person to say"
+    assert run("attest", {}, Target(name="production")).answer.summary == "waiting for a person to confirm"

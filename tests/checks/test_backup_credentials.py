@@ -80,7 +80,7 @@ WHERE = "cronjob/nightly in backups"
         (
             {"serviceAccountName": "gone"},
             Outcome.FAIL,
-            f"{WHERE}: service account gone is not there, and no pod can start",
+            f"{WHERE}: service account gone doesn't exist, so no pod can start",
         ),
     ],
     ids=["keys", "half", "empty", "web identity", "half identity", "account", "nothing", "no account"],
@@ -97,7 +97,7 @@ def test_a_role_that_the_cluster_does_not_show_is_proved_by_a_run(ask):
     recent_run, old_run = ask(last=hours_ago(20)), ask(last=hours_ago(200))
 
     assert recent_run.outcome is Outcome.PASS
-    assert recent_run.summary.startswith(f"{WHERE} has a role that the cluster does not show: its run of ")
+    assert recent_run.summary.startswith(f"{WHERE} has a role that the cluster doesn't show: its run of ")
     assert old_run.outcome is Outcome.INCONCLUSIVE
     assert old_run.summary.startswith(f"{WHERE} shows no credentials, and its last good run was at ")
 

@@ -133,9 +133,9 @@ def test_an_unexpected_object_fails(sandbox, empty_bucket, params, reason):
 @pytest.mark.parametrize(
     ("body", "settings", "reason"),
     [
-        (b"<html>" + b"x" * 200, {"ServerSideEncryption": "AES256"}, "does not start like a dump"),
+        (b"<html>" + b"x" * 200, {"ServerSideEncryption": "AES256"}, "isn't a dump in pg_dump's custom format"),
         (b"PGDMP" + b"x" * 200, {}, "not encrypted at rest"),
-        (b"", {"ServerSideEncryption": "AES256"}, "only 0 bytes; does not start like a dump"),
+        (b"", {"ServerSideEncryption": "AES256"}, "only 0 bytes; isn't a dump in pg_dump's custom format"),
     ],
 )
 def test_a_bad_object_fails(sandbox, body, settings, reason):
@@ -152,13 +152,13 @@ def test_a_bad_object_fails(sandbox, body, settings, reason):
 @pytest.mark.parametrize(
     ("name", "metadata", "reason"),
     [
-        ("solvereign_staging_1.dump", {}, "of which the metadata environment is not set, not staging"),
+        ("solvereign_staging_1.dump", {}, "whose metadata environment is not set, not staging"),
         ("solvereign_staging_2.dump", {"environment": "production"}, "environment is production, not staging"),
         ("solvereign_production_1.dump", {"environment": "staging"}, "which is not named solvereign_staging_*.dump"),
         (
             "solvereign_staging_3.dump",
             {"environment": "staging", "created-at": "2026-01-11T02:00:00+00:00"},
-            "begun at 2026-01-11 02:00:00, before the job",
+            "started 2026-01-11 02:00:00 UTC, before the job",
         ),
     ],
 )
@@ -188,7 +188,7 @@ def test_a_foreign_dump_beside_our_own_is_ignored(sandbox, empty_bucket):
 
     assert answer.outcome is Outcome.PASS, answer.summary
     assert answer.data["key"].startswith(f"{prefix}solvereign_staging_")
-    assert f"not taken: {key}, of which the metadata environment is production" in answer.evidence.seen
+    assert f"ignored: {key}, whose metadata environment is production" in answer.evidence.seen
 
 
 def test_a_job_that_takes_too_long_is_an_error(sandbox):
@@ -277,7 +277,7 @@ def test_a_job_that_cannot_be_created_is_an_error(sandbox, tmp_path, then, messa
         rf"Kubernetes failed to create job \S+ in \S+: 503 Service Unavailable{message}", answer.summary
     )
     assert len(undo.open) == open_undos
-    warning = re.search(r"looked for 2 s\. Job \S+ may run in \S+ then, to its end\.$", answer.hint)
+    warning = re.search(r"checked for 2 s\. Job \S+ may keep running in \S+ until it ends\.$", answer.hint)
     assert bool(warning) == (not open_undos)
     assert [request.method for request in cluster.requests].count("DELETE") == is_late
 

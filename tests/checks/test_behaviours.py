@@ -19,7 +19,7 @@ PASS, FAIL, ERROR = Outcome.PASS, Outcome.FAIL, Outcome.ERROR
 
 # switch, line of the checklist, what it must say
 MIGRATIONS = [
-    ("verify_fails", "go.migrations", FAIL, "1 of 5 rows do not pass: helper_functions FAIL"),
+    ("verify_fails", "go.migrations", FAIL, "1 of 5 rows don't pass: helper_functions FAIL"),
     (
         "verify_missing",
         "go.migrations",
@@ -31,18 +31,18 @@ MIGRATIONS = [
         "verify_no_rights",  # the function itself says FAIL to a role that may not see the tables
         "go.migrations",
         ERROR,
-        "role release_bot has no right on billing.stripe_customers, billing.subscriptions, which billing.verify_billing",
+        "role release_bot has no right on billing.stripe_customers, billing.subscriptions, so billing.verify_billing",
     ),
     ("verify_no_rights", "migrations.legal_acceptance", ERROR, "permission denied for table legal_documents"),
     ("", "migrations.final_hardening", PASS, "12 rows, 10 PASS, 1 INFO, 1 WARN"),
     ("hardening_complete", "migrations.final_hardening", PASS, "17 rows, 16 PASS, 1 WARN"),
     ("migration_missing", "migrations.applied", FAIL, " is not applied"),
-    ("migration_changed", "migrations.applied", FAIL, " was another file when it was applied"),
+    ("migration_changed", "migrations.applied", FAIL, " had another content when it was applied"),
     (
         "migrations_unrecorded",
         "migrations.applied",
         PASS,
-        "no files are recorded, so not by file: 3 verify functions say PASS",
+        "no files are recorded; 3 verify functions say PASS",
     ),
     ("github_down", "migrations.applied", ERROR, "503"),
 ]
@@ -76,7 +76,7 @@ WEBHOOK = [
     ("webhook_not_started", "environment.stripe_package", FAIL, "503: the billing service did not start"),
     ("webhook_unmounted", "go.stripe_webhook", FAIL, "404: the billing router is not mounted"),
     ("webhook_unmounted", "environment.stripe_package", FAIL, "404: the billing router is not mounted"),
-    ("product_down", "go.stripe_webhook", ERROR, "503, the product does not answer"),
+    ("product_down", "go.stripe_webhook", ERROR, "503, the product doesn't answer"),
 ]
 GATING = [
     ("", "go.billing_gating", PASS, "402 subscription_required while past_due; status put back to active"),
@@ -85,11 +85,11 @@ GATING = [
 ]
 HTTP = [
     ("health_error", "post.health", FAIL, "/health answers 200, but status is 'error', not 'healthy'"),
-    ("login_error", "post.login", FAIL, "the log-in answers 500"),
-    ("login_no_cookie", "post.login", FAIL, "the log-in sets no cookie"),
+    ("login_error", "post.login", FAIL, "the login answers 500"),
+    ("login_no_cookie", "post.login", FAIL, "the login sets no cookie"),
     ("login_locked", "post.login", ERROR, "cannot log in on production: 403"),
     ("login_limited", "post.login", ERROR, "cannot log in on production: 429"),
-    ("session_lost", "post.login", ERROR, "the session was not taken"),
+    ("session_lost", "post.login", ERROR, "the session was not accepted"),
     ("smoke_error", "post.login", FAIL, "logged in, but GET /api/v1/roster/plans answers 500, not 200"),
     ("legal_page_missing", "go.legal_pages", FAIL, "/legal/imprint answers 404, not 200"),
 ]
@@ -114,13 +114,13 @@ BACKUP = [
     ("s3_down", "go.backup", ERROR, "cannot list s3://solvereign-backups-prod/postgresql/: "),
 ]
 MONITORING = [
-    ("grafana_empty_panel", "go.grafana", FAIL, "empty: Request Rate"),
-    ("grafana_no_traffic", "go.grafana", FAIL, "empty: Success Rate (5m)"),
+    ("grafana_empty_panel", "go.grafana", FAIL, "no data: Request Rate"),
+    ("grafana_no_traffic", "go.grafana", FAIL, "no data: Success Rate (5m)"),
     (
         "grafana_no_exporters",
         "go.grafana",
         FAIL,
-        "empty: API Status, Database Status, Last Backup Age, Database Connections, CPU Usage, Memory Usage",
+        "no data: API Status, Database Status, Last Backup Age, Database Connections, CPU Usage, Memory Usage",
     ),
     ("grafana_down", "go.grafana", ERROR, "503"),
 ]

@@ -111,7 +111,7 @@ def test_an_open_gate_creates_nothing(target):
     result = run_against(target, take)
 
     assert bodies == [[]]
-    assert result.answer.hint.endswith("The request was taken: the answer in the evidence says what to remove.")
+    assert result.answer.hint.endswith("The request was accepted: the answer in the evidence says what to remove.")
     assert '"id": 7' in result.answer.evidence.seen
 
 

@@ -91,7 +91,7 @@ def test_panels_with_data_pass(sandbox):
     result = run("grafana_panels", overview(sandbox), target=staging_target(sandbox))
 
     assert result.outcome is Outcome.PASS
-    assert result.answer.summary == "11 of 14 panels have data, 3 are empty and may be"
+    assert result.answer.summary == "11 of 14 panels have data; 3 are allowed to be empty"
 
 
 def test_an_empty_panel_is_named(sandbox):
@@ -100,7 +100,7 @@ def test_an_empty_panel_is_named(sandbox):
         result = run("grafana_panels", overview(sandbox), target=staging_target(sandbox))
 
     assert result.outcome is Outcome.FAIL
-    assert result.answer.summary == "10 of 14 panels have data; empty: Request Rate"
+    assert result.answer.summary == "10 of 14 panels have data; no data: Request Rate"
 
 
 def test_every_empty_panel_fails_unless_it_may_be_empty(sandbox):
@@ -126,7 +126,7 @@ def test_a_panel_without_values_has_no_data(expr):
     result = Dashboards(panel("Good"), panel("Bad", expr)).ask()
 
     assert result.outcome is Outcome.FAIL
-    assert result.answer.summary == "1 of 2 panels have data; empty: Bad"
+    assert result.answer.summary == "1 of 2 panels have data; no data: Bad"
     assert result.answer.data == {"empty": ["Bad"]}
 
 
@@ -150,7 +150,7 @@ def test_a_broken_query_fails_with_its_error():
     result = Dashboards(panel("Broken", "broken"), panel("Good")).ask()
 
     assert result.outcome is Outcome.FAIL
-    assert result.answer.summary == "1 of 2 panels have data; empty: Broken (error: parse error)"
+    assert result.answer.summary == "1 of 2 panels have data; no data: Broken (error: parse error)"
 
 
 def test_panels_in_a_collapsed_row_are_checked():
@@ -165,7 +165,7 @@ def test_panels_in_a_collapsed_row_are_checked():
     )
     result = dashboards.ask()
 
-    assert result.answer.summary == "1 of 2 panels have data; empty: Inside"
+    assert result.answer.summary == "1 of 2 panels have data; no data: Inside"
 
 
 def test_a_library_panel_is_checked():
@@ -177,7 +177,7 @@ def test_a_library_panel_is_checked():
         200, {"result": {"model": panel("Shared", "empty")}}
     )
 
-    assert dashboards.ask().answer.summary == "1 of 2 panels have data; empty: Shared"
+    assert dashboards.ask().answer.summary == "1 of 2 panels have data; no data: Shared"
 
 
 @pytest.mark.parametrize(

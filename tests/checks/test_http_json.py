@@ -78,7 +78,7 @@ def test_a_product_that_is_down_is_an_error(sandbox):
         result = run("http_json", HEALTH, target=staging_target(sandbox))
 
     assert result.outcome is Outcome.ERROR
-    assert "503, the product does not answer" in result.answer.summary
+    assert "503, the product doesn't answer" in result.answer.summary
 
 
 def test_an_unreachable_api_is_an_error():

@@ -86,7 +86,7 @@ def test_the_text_has_to_be_visible(body):
         result = run("http_pages", IMPRINT, target=site(server.url))
 
     assert result.outcome is Outcome.FAIL
-    assert result.answer.summary == f'/legal/imprint does not say "{HEADING}"'
+    assert result.answer.summary == f'/legal/imprint doesn\'t contain "{HEADING}"'
 
 
 def test_text_is_read_as_a_person_reads_it():
@@ -130,7 +130,7 @@ def test_a_gateway_error_is_an_error():
         result = run("http_pages", IMPRINT, target=site(server.url))
 
     assert result.outcome is Outcome.ERROR
-    assert "503, the product does not answer" in result.answer.summary
+    assert "503, the product doesn't answer" in result.answer.summary
 
 
 def test_an_unreachable_frontend_is_an_error():

@@ -53,8 +53,8 @@ class Prometheus:
         ([[frame(20), frame(21)], [frame(20), frame(22)]], Outcome.PASS, "the counter rose from 41 to 42 within "),
         ([[], [frame(1)]], Outcome.PASS, "the counter rose from nothing to 1 within "),
         ([[frame(41)], [frame(3)], [frame(4)]], Outcome.PASS, "the counter rose from 3 to 4 within "),
-        ([[frame(41)]], Outcome.FAIL, "the counter stands at 41 since 1 s, in spite of the bot's own request"),
-        ([[frame(41)], [frame(3)]], Outcome.FAIL, "the counter stands at 3 since 1 s"),
+        ([[frame(41)]], Outcome.FAIL, "the counter didn't rise within 1 s of the bot's request: it is 41"),
+        ([[frame(41)], [frame(3)]], Outcome.FAIL, "the counter didn't rise within 1 s of the bot's request: it is 3"),
         ([[]], Outcome.FAIL, "the counter has no data"),
         ([[frame(None)]], Outcome.FAIL, "the counter has no data"),
     ],
@@ -80,7 +80,7 @@ def test_the_query_goes_to_the_default_source_unless_another_is_named():
     assert loki.queries[0]["datasource"] == {"uid": "loki", "type": "loki"}
     assert (
         Prometheus([frame(1)]).ask(datasource="Mimir").hint
-        == "Set datasource in the checklist; there are: Loki, Prometheus."
+        == "Set datasource in the checklist to one of: Loki, Prometheus."
     )
 
 
@@ -100,7 +100,7 @@ def test_a_failing_product_query_or_grafana_is_an_error():
 
     assert (product_down.outcome, product_down.summary) == (
         Outcome.ERROR,
-        f"cannot get {product_down.summary.split()[2]} 502, the product does not answer",
+        f"cannot get {product_down.summary.split()[2]} 502, the product doesn't answer",
     )
     assert (wrong.outcome, wrong.summary) == (Outcome.ERROR, "cannot query the counter: parse error")
     assert run("metrics_flow", {}, down).outcome is Outcome.ERROR

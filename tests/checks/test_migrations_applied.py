@@ -83,7 +83,7 @@ def test_a_database_with_all_files_passes(ask):
         (RECORDS[:-1], "1 of 3 files: 003_three.sql is not applied"),
         (
             [*RECORDS[:-1], record("003_three.sql", b"3")],
-            "1 of 3 files: 003_three.sql was another file when it was applied",
+            "1 of 3 files: 003_three.sql had another content when it was applied",
         ),
         ([*RECORDS[:-1], record("003_three.sql", None)], "1 of 3 files: 003_three.sql is recorded without a checksum"),
         (
@@ -108,7 +108,7 @@ def test_known_gaps_and_additional_records_are_counted(ask):
 
     assert answer.outcome is Outcome.PASS
     assert answer.summary == (
-        "2 of 3 files are applied, by name and checksum; 1 known to be missing; 1 more than the release has"
+        "2 of 3 files are applied, by name and checksum; 1 known to be missing; 1 more than in the release"
     )
     assert "003_three.sql is not applied" in answer.evidence.attachment
     assert "900_other.sql is recorded, but not in the release" in answer.evidence.attachment
@@ -123,7 +123,7 @@ OLD_TABLE = "CREATE TABLE schema_migrations (version varchar(50) PRIMARY KEY, de
 @pytest.mark.parametrize(
     ("function", "outcome", "summary"),
     [
-        (VERIFY.format("PASS", ""), Outcome.PASS, "no files are recorded, so not by file: 1 verify functions say PASS"),
+        (VERIFY.format("PASS", ""), Outcome.PASS, "no files are recorded; 1 verify functions say PASS"),
         (VERIFY.format("FAIL", ""), Outcome.FAIL, "no files are recorded, and verify(): tables FAIL"),
         (VERIFY.format("PASS", "WHERE false"), Outcome.FAIL, "no files are recorded, and verify(): 0 rows"),
         ("SELECT 1", Outcome.FAIL, "no files are recorded, and verify() is missing: migration not applied"),
@@ -159,7 +159,7 @@ def test_without_a_release_the_default_branch_counts(ask):
     ("routes", "message"),
     [
         (repository("another"), "GitHub has no contents/backend_py/db/migrations"),
-        ({f"GET {FOLDER}": Reply(200, {"type": "file"})}, "is no folder"),
+        ({f"GET {FOLDER}": Reply(200, {"type": "file"})}, "isn't a folder"),
         ({f"GET {FOLDER}": Reply(200, [])}, "holds no .sql files"),
         (
             {**repository(), f"GET {FOLDER}/002_two.sql": Reply(200, {"encoding": "none", "size": 2**21})},

@@ -80,7 +80,7 @@ def test_a_release_without_new_migrations_passes() -> None:
 def test_a_migration_without_a_declaration_fails(text: str) -> None:
     """The file is named with a hint; an unknown word and a declaration far down do not count."""
     answer = ask(repository(v1_0_0=OLD, head={**OLD, "002_a.sql": ADDITIVE, "003_b.sql": text}))
-    assert (answer.outcome, answer.summary) == (Outcome.FAIL, "003_b.sql does not say what it does")
+    assert (answer.outcome, answer.summary) == (Outcome.FAIL, "003_b.sql doesn't declare what it does")
     assert "-- migration: additive" in answer.hint
     assert answer.evidence.attachment.splitlines() == ["002_a.sql: additive", "003_b.sql: declares nothing"]
 
@@ -88,7 +88,7 @@ def test_a_migration_without_a_declaration_fails(text: str) -> None:
 def test_a_migration_that_was_changed_later_fails() -> None:
     """A file that was changed after its release is not the one that production has."""
     answer = ask(repository(v1_0_0=OLD, head={"001_one.sql": ADDITIVE}))
-    assert (answer.outcome, answer.summary) == (Outcome.FAIL, "001_one.sql was changed after it had been released")
+    assert (answer.outcome, answer.summary) == (Outcome.FAIL, "001_one.sql was changed after its release")
 
 
 @pytest.mark.parametrize(("previous", "since"), [("v0.9.0", "v0.9.0"), ("v1.1.0-rc1", "v1.0.0"), ("", "v1.0.0")])
@@ -101,7 +101,7 @@ def test_migrations_are_new_since_the_deployed_release(previous: str, since: str
 def test_in_the_first_release_all_migrations_are_new() -> None:
     """Without an earlier release every file needs a declaration."""
     answer = ask(repository(head=OLD), version="v0.9.0")
-    assert (answer.outcome, answer.summary) == (Outcome.FAIL, "001_one.sql does not say what it does")
+    assert (answer.outcome, answer.summary) == (Outcome.FAIL, "001_one.sql doesn't declare what it does")
 
 
 def test_without_a_release_the_check_is_an_error(sandbox) -> None:

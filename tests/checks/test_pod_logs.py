@@ -69,9 +69,9 @@ def test_an_unknown_deployment_is_an_error(sandbox):
 
 def test_invalid_parameters_are_rejected():
     """An invalid expression, or start lines without reading from the start, are rejected with the checklist."""
-    with pytest.raises(RegistryError, match="start_lines stand at the start of a log: set from_start: true"):
+    with pytest.raises(RegistryError, match="start_lines are at the start of a log: set from_start: true"):
         Registry.load().validate("pod_logs", {"since_minutes": 5, "start_lines": ["started"]})
-    with pytest.raises(RegistryError, match="is no regular expression"):
+    with pytest.raises(RegistryError, match="isn't a regular expression"):
         Registry.load().validate("pod_logs", {"allow": ["("]})
 
 

@@ -82,11 +82,11 @@ def test_a_plugin_adds_a_kind(install):
 @pytest.mark.parametrize(
     ("name", "value", "module", "complaint"),
     [
-        ("attest", "moon_plugin:Moon", PLUGIN, "kind attest of plugin moon-plugin is there already"),
+        ("attest", "moon_plugin:Moon", PLUGIN, "kind attest of plugin moon-plugin already exists"),
         ("moon_phase", "moon_plugin:Sun", PLUGIN, "moon_phase of plugin moon-plugin does not import .* AttributeError"),
         ("moon_phase", "moon_plugin:Moon", "1 / 0", "moon_phase of plugin moon-plugin does not import .* ZeroDivision"),
         ("moon", "moon_plugin:Moon", PLUGIN, "moon_plugin:Moon calls itself 'moon_phase'"),
-        ("params", "moon_plugin:Params", PLUGIN, "moon_plugin:Params is no subclass of checks.contract.Kind"),
+        ("params", "moon_plugin:Params", PLUGIN, "moon_plugin:Params isn't a subclass of checks.contract.Kind"),
     ],
 )
 def test_a_bad_plugin_stops_the_start(install, name, value, module, complaint):
@@ -102,7 +102,7 @@ def test_a_bad_plugin_ends_a_command_without_a_traceback(install, capsys):
     assert main(["checklist", "schema"]) == 2
     message = capsys.readouterr().err
     assert message.startswith(
-        "release-bot: A kind of check cannot be loaded: kind moon_phase of plugin moon-plugin does not"
+        "release-bot: A kind of check can't be loaded: kind moon_phase of plugin moon-plugin does not"
     )
     assert message.endswith("Fix or uninstall that plugin.\n")
     assert "Traceback" not in message
@@ -117,5 +117,5 @@ def test_a_kind_with_required_parameters_needs_an_example(install):
     )
     install("moon_phase", "moon_plugin:Moon", demanding)
 
-    with pytest.raises(RegistryError, match=r"kind moon_phase: its `example` are no parameters of it: phase"):
+    with pytest.raises(RegistryError, match=r"kind moon_phase: its `example` isn't valid: phase"):
         Registry.load().get("moon_phase")

@@ -28,20 +28,25 @@ def file(text: str) -> Reply:
 @pytest.mark.parametrize(
     ("text", "params", "outcome", "summary"),
     [
-        ("# Title\nStatus: V4.8.0 | green", STATUS, Outcome.PASS, "claude.md says Status: V4.8.0"),
-        ("status: v4.8.0", STATUS, Outcome.PASS, "claude.md says Status: V4.8.0"),
-        ("Now v4.8.0.", {"path": "claude.md", "text": "{version}"}, Outcome.PASS, "claude.md says v4.8.0"),
-        ("## [4.8.0] - today", {"path": "claude.md", "text": "[{bare}]"}, Outcome.PASS, "claude.md says [4.8.0]"),
+        ("# Title\nStatus: V4.8.0 | green", STATUS, Outcome.PASS, "claude.md contains Status: V4.8.0"),
+        ("status: v4.8.0", STATUS, Outcome.PASS, "claude.md contains Status: V4.8.0"),
+        ("Now v4.8.0.", {"path": "claude.md", "text": "{version}"}, Outcome.PASS, "claude.md contains v4.8.0"),
+        ("## [4.8.0] - today", {"path": "claude.md", "text": "[{bare}]"}, Outcome.PASS, "claude.md contains [4.8.0]"),
         (
             "Status: V4.5.1 | old",
             STATUS,
             Outcome.FAIL,
-            "claude.md does not say Status: V4.8.0, but: Status: V4.5.1 | old",
+            "claude.md doesn't contain Status: V4.8.0, but: Status: V4.5.1 | old",
         ),
-        ("Status: V4.8.01", STATUS, Outcome.FAIL, "claude.md does not say Status: V4.8.0, but: Status: V4.8.01"),
-        ("Status: V4.8.0-rc1", STATUS, Outcome.FAIL, "claude.md does not say Status: V4.8.0, but: Status: V4.8.0-rc1"),
-        ("Status: V4.8.0.1", STATUS, Outcome.FAIL, "claude.md does not say Status: V4.8.0, but: Status: V4.8.0.1"),
-        ("nothing", STATUS, Outcome.FAIL, "claude.md does not say Status: V4.8.0"),
+        ("Status: V4.8.01", STATUS, Outcome.FAIL, "claude.md doesn't contain Status: V4.8.0, but: Status: V4.8.01"),
+        (
+            "Status: V4.8.0-rc1",
+            STATUS,
+            Outcome.FAIL,
+            "claude.md doesn't contain Status: V4.8.0, but: Status: V4.8.0-rc1",
+        ),
+        ("Status: V4.8.0.1", STATUS, Outcome.FAIL, "claude.md doesn't contain Status: V4.8.0, but: Status: V4.8.0.1"),
+        ("nothing", STATUS, Outcome.FAIL, "claude.md doesn't contain Status: V4.8.0"),
     ],
 )
 def test_the_file_has_to_name_the_exact_version(text, params, outcome, summary):

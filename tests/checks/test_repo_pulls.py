@@ -111,9 +111,9 @@ def test_a_release_without_issues_passes():
     [
         (github([commit(1)], {}), "", HEAD, "there is no release to compare"),
         (github([commit(1)], {}), "v1.10.0", "", "there is no release to compare"),
-        (github([commit(1)], {}), "latest", HEAD, "latest is no version like v1.2.3"),
-        (github([commit(1)], {}), "v0.9.0", HEAD, "there is no tag of a release before v0.9.0"),
-        (github([commit(1)], {}, behind=2), "v1.10.0", HEAD, "v1.9.0 is not part of the release"),
+        (github([commit(1)], {}), "latest", HEAD, "latest isn't a version like v1.2.3"),
+        (github([commit(1)], {}), "v0.9.0", HEAD, "no release before v0.9.0 is tagged"),
+        (github([commit(1)], {}, behind=2), "v1.10.0", HEAD, "v1.9.0 isn't part of the release"),
         (github([commit(1)] * 501, {}), "v1.10.0", HEAD, "501 commits since v1.9.0"),
         ({}, "v1.10.0", HEAD, "GitHub has no git/matching-refs"),
     ],

@@ -124,7 +124,7 @@ def test_a_product_that_does_not_start_fails(sandbox):
 
     assert answer.outcome is Outcome.FAIL, answer.summary
     why = 'application startup failed: relation "core.sites" does not exist'
-    assert answer.summary.startswith("the product does not start with the restored database: it ended with exit code 1")
+    assert answer.summary.startswith("the product doesn't start with the restored database: it ended with exit code 1")
     assert answer.summary.endswith(why)
     assert why in answer.evidence.attachment
     assert (databases(sandbox), remaining_pods(staging_target(sandbox))) == (set(), [])
@@ -146,7 +146,7 @@ def test_a_product_on_another_database_is_an_error(sandbox, backup):
     answer = boot(sandbox, backup, database_variable="OTHER_URL")
 
     assert answer.outcome is Outcome.ERROR
-    assert answer.summary == "the product says that it is ready, but was never connected to the restored database"
+    assert answer.summary == "the product says it is ready, but never connected to the restored database"
     assert "OTHER_URL" in answer.hint
     assert remaining_pods(staging_target(sandbox)) == []
 
@@ -156,7 +156,7 @@ def test_an_image_without_python_is_an_error(sandbox, backup):
     answer = boot(sandbox, backup, python="no-such-python")
 
     assert answer.outcome is Outcome.ERROR
-    assert answer.summary.startswith("the product could not be asked whether it is ready: no-such-python ended")
+    assert answer.summary.startswith("the bot couldn't ask the product whether it is ready: no-such-python ended")
 
 
 def test_a_missing_secret_is_an_error(sandbox, backup):
@@ -165,7 +165,7 @@ def test_a_missing_secret_is_an_error(sandbox, backup):
     answer = boot(sandbox, backup, target, seconds=1)
 
     assert answer.outcome is Outcome.ERROR
-    assert answer.summary.startswith(f"the product cannot be started in pod {NAME}: CreateContainerConfigError: ")
+    assert answer.summary.startswith(f"the product can't be started in pod {NAME}: CreateContainerConfigError: ")
     assert "targets.staging.restore_pod.secret names, 'not-there'" in answer.hint
     assert remaining_pods(target) == []
 
@@ -199,7 +199,7 @@ def test_a_drill_that_takes_too_long_is_an_error(sandbox, backup, phase):
         answer = run_check(kind, params, late, redact=lambda text: text).answer
 
     assert answer.outcome is Outcome.ERROR
-    assert answer.summary.startswith(f"the time for the whole check was up while {phase}")
+    assert answer.summary.startswith(f"the time for the check was up while {phase}")
     assert undo.open == []
     assert (databases(sandbox), remaining_pods(target)) == (set(), [])
 
@@ -251,7 +251,7 @@ def test_a_drill_leaves_another_drill_alone(sandbox, backup):
         make()
         answer = boot(sandbox, backup)
         assert answer.outcome is Outcome.ERROR
-        assert "another restore drill runs there" in answer.summary
+        assert "another restore drill is running there" in answer.summary
         for drill_of, there, pauses in ((old, [NAME], Pauses()), (new, [], Pauses()), (new, [], Pauses(make))):
             ctx = context(target, clients, cancelled=pauses)
             kind.undo({"database": drill_of, "namespace": namespace}, ctx)

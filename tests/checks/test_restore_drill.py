@@ -94,7 +94,7 @@ def test_a_backup_whose_key_was_redacted_is_found(sandbox, database_url):
     assert answer.outcome is Outcome.PASS, answer.summary
     assert (no_object.outcome, no_object.summary) == (
         Outcome.ERROR,
-        f"the backup {stored_data['key']} is not found any more",
+        f"the backup {stored_data['key']} no longer exists",
     )
     assert no_object.hint.endswith("Run the check that finds the backup again.")
 
@@ -125,7 +125,7 @@ def test_a_file_that_is_no_dump_fails(sandbox):
     [
         ({"environment": "production"}, ": metadata environment is production, not staging, so it is not restored"),
         ({"environment": ""}, ": metadata environment is not set, not staging, so it is not restored"),
-        ({"created-at": "2026-01-11T02:00:00"}, r" is \d+ hours old, at most 24 are allowed"),
+        ({"created-at": "2026-01-11T02:00:00"}, r" is \d+ hours old; at most 24 are allowed"),
     ],
 )
 def test_a_backup_of_another_environment_or_age_fails(sandbox, metadata, reason):
@@ -216,7 +216,7 @@ def test_a_role_that_may_not_create_databases_is_an_error(sandbox, backup):
     answer = drill(sandbox, backup, with_changes(staging_target(sandbox), restore_database_url=secret(poor)), undo=undo)
 
     assert answer.outcome is Outcome.ERROR
-    assert "may not create a scratch database" in answer.summary
+    assert "can't create a scratch database" in answer.summary
     assert "CREATEDB" in answer.hint
     assert undo.open == []
 
@@ -247,7 +247,7 @@ def test_undo_drops_the_database_of_a_killed_run(sandbox):
 def test_undo_drops_no_other_database(sandbox):
     """Undo drops only scratch databases, whatever its record names."""
     target = staging_target(sandbox)
-    with Clients(target) as clients, pytest.raises(CheckError, match="is no scratch database"):
+    with Clients(target) as clients, pytest.raises(CheckError, match="isn't a scratch database"):
         Registry.load().get("restore_drill").undo({"database": "postgres"}, context(target, clients))
 
 

@@ -122,7 +122,7 @@ def test_an_interrupt_ends_the_program():
 @pytest.mark.parametrize(
     ("target", "reason"),
     [
-        (Target(name="staging"), "staging is not mutable"),
+        (Target(name="staging"), "staging isn't mutable"),
         *(
             (Target(name=name, mutable=True), f"{name} is production by its name")
             for name in ("production", "prod", "Production-EU", "eu_prod2", "live", "shop.live", "non-prod")
@@ -215,7 +215,7 @@ def test_a_kind_that_does_not_stop_is_abandoned(changes, caplog):
     kind.let_go.set()
     assert free.wait(10)
     assert (kind.put_back, undo.open, len(undo.records)) == ([{"thing": 1}], [], 1)
-    assert kind.refused == "another thing is not changed: the check was given up"
+    assert kind.refused == "another thing isn't changed: the check was stopped"
     assert lines == []
     assert "check test.check (hangs) has stopped after it was given up; its answer is dropped" in caplog.text
 

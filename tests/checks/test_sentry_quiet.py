@@ -89,7 +89,7 @@ def test_an_acknowledged_issue_is_ignored(sandbox):
         result = run("sentry_quiet", {"since": since, "ignore": [finding["id"]]}, target=target)
 
     assert result.outcome is Outcome.PASS
-    assert "1 left out on request" in result.answer.evidence.seen
+    assert "1 ignored on request" in result.answer.evidence.seen
 
 
 def test_another_environment_is_ignored(sandbox):
@@ -165,7 +165,7 @@ def test_release_and_time_come_from_the_deploy():
     (request,) = server.requests
     assert request.query["query"] == ['release:"solvereign@4.8.0"']
     assert request.query["start"] == ["2026-01-16T18:00:00.000000Z"]
-    assert (nothing.outcome, nothing.answer.summary) == (Outcome.ERROR, "nothing says since when")
+    assert (nothing.outcome, nothing.answer.summary) == (Outcome.ERROR, "the start of the period is unknown")
 
 
 def test_all_pages_are_read():
@@ -201,7 +201,7 @@ def test_endless_pages_are_an_error():
         (Reply(404, {"detail": "The requested resource does not exist"}), "404"),
         (Reply(429, {"detail": "You are attempting to use this endpoint too frequently."}), "429"),
         (Reply(500, {"detail": "Internal Error"}), "500"),
-        (Reply(200, "<h1>Log in</h1>"), "no JSON"),
+        (Reply(200, "<h1>Log in</h1>"), "isn't JSON"),
         (Reply(200, {"detail": "something else"}), "not a list of issues"),
         (Reply(200, [{"id": "1", "firstSeen": "yesterday"}]), "no readable firstSeen"),
     ],

@@ -107,7 +107,7 @@ def test_a_sentry_that_is_down_is_an_error(sandbox):
         result = run("sentry_receives", {}, target=staging_target(sandbox))
 
     assert result.outcome is Outcome.ERROR
-    assert result.answer.summary == "Sentry did not take the test event: status_503"
+    assert result.answer.summary == "Sentry refused the test event: status_503"
     assert result.seconds < 10
 
 
@@ -162,7 +162,7 @@ def test_an_event_that_the_ingest_refuses_is_an_error(status):
         result = run("sentry_receives", {}, target=project.target())
 
     assert result.outcome is Outcome.ERROR
-    assert result.answer.summary == f"Sentry did not take the test event: status_{status}"
+    assert result.answer.summary == f"Sentry refused the test event: status_{status}"
 
 
 @pytest.mark.parametrize("status", [401, 403])
@@ -196,7 +196,7 @@ def test_an_unreachable_ingest_is_an_error():
     result = run("sentry_receives", {}, target=Target(name="staging", mutable=True, sentry=sentry))
 
     assert result.outcome is Outcome.ERROR
-    assert result.answer.summary.startswith("Sentry did not take the test event")
+    assert result.answer.summary.startswith("Sentry refused the test event")
 
 
 def test_a_malformed_dsn_is_an_error():

@@ -38,7 +38,7 @@ def test_other_words_fail_by_default(sandbox):
     answer = run("sql_verify", {"function": "verify_final_hardening"}, staging_target(sandbox)).answer
 
     assert answer.outcome is Outcome.FAIL
-    assert answer.summary.startswith("2 of 12 rows do not pass: ")
+    assert answer.summary.startswith("2 of 12 rows don't pass: ")
 
 
 def test_a_boolean_column_is_understood(sandbox):
@@ -53,7 +53,7 @@ def test_a_failing_row_is_named(sandbox):
     with sandbox.fault("verify_fails"):
         answer = run("sql_verify", BILLING, staging_target(sandbox)).answer
 
-    assert (answer.outcome, answer.summary) == (Outcome.FAIL, "1 of 5 rows do not pass: helper_functions FAIL")
+    assert (answer.outcome, answer.summary) == (Outcome.FAIL, "1 of 5 rows don't pass: helper_functions FAIL")
     assert "helper_functions | FAIL" in answer.evidence.attachment
 
 
@@ -120,14 +120,14 @@ def test_an_unknown_word_fails(verify, word):
     answer = verify("check_name text, status text", f"SELECT 'a', 'PASS' UNION ALL SELECT 'b', {word}")
 
     assert answer.outcome is Outcome.FAIL
-    assert answer.summary == f"1 of 2 rows do not pass: b {word.strip(chr(39))}"
+    assert answer.summary == f"1 of 2 rows don't pass: b {word.strip(chr(39))}"
 
 
 def test_the_status_column_is_found_by_name(verify):
     """The status is read from the column of that name, and another column that says PASS does not count."""
     answer = verify("expected text, check_status text, gate_name text", "SELECT 'PASS', 'FAIL', 'rls'")
 
-    assert (answer.outcome, answer.summary) == (Outcome.FAIL, "1 of 1 rows do not pass: rls FAIL")
+    assert (answer.outcome, answer.summary) == (Outcome.FAIL, "1 of 1 rows don't pass: rls FAIL")
 
 
 def test_a_function_without_a_status_column_is_an_error(verify):
@@ -150,7 +150,7 @@ def test_a_missing_right_is_an_error(database_url):
     answer = run("sql_verify", {"function": "verify"}, Target(name="staging", database_url=poor)).answer
 
     assert answer.outcome is Outcome.ERROR
-    assert answer.summary == "role verify_poor may not run verify(): permission denied for function verify"
+    assert answer.summary == "role verify_poor isn't allowed to run verify(): permission denied for function verify"
     assert "Grant that right to verify_poor" in answer.hint
 
 
@@ -194,7 +194,7 @@ def test_a_table_that_the_role_may_not_see_is_not_missing(ask_as_restricted_role
     answer = ask_as_restricted_role(body)
 
     assert answer.outcome is Outcome.ERROR
-    assert answer.summary == "role verify_poor has no right on public.t, which verify() takes for missing"
+    assert answer.summary == "role verify_poor has no right on public.t, so verify() reports them as missing"
     assert answer.hint.startswith("GRANT SELECT ON public.t TO verify_poor")
 
 

@@ -137,7 +137,7 @@ def test_rows_that_the_product_writes_late_are_removed(target, late):
 
     ((_, payload),) = undo.records.values()
     assert (answer.outcome, queue, undo.open) == (Outcome.ERROR, [], [])
-    assert "looked for 2 s. Rows that come later stay: " in answer.hint
+    assert "checked for 2 s. Rows that arrive later stay: " in answer.hint
     assert f"{payload['event']} in billing.webhook_events" in answer.hint
 
 
@@ -236,7 +236,7 @@ def test_a_product_that_is_down_is_an_error(sandbox, target):
         result = run("stripe_webhook", {}, target=target, cancelled=Pauses())
 
     assert result.outcome is Outcome.ERROR
-    assert "503, the product does not answer" in result.answer.summary
+    assert "503, the product doesn't answer" in result.answer.summary
 
 
 def test_each_delivery_is_signed(target):
@@ -260,7 +260,7 @@ def test_nothing_is_sent_if_it_cannot_be_removed(sandbox, target):
         result = run("stripe_webhook", {}, target=poor, undo=undo)
 
     assert result.outcome is Outcome.ERROR
-    assert "may not DELETE on billing.webhook_events" in result.answer.summary
+    assert "isn't allowed to DELETE on billing.webhook_events" in result.answer.summary
     assert "GRANT SELECT, DELETE" in result.answer.hint
     assert server.requests == []
     assert undo.records == {}

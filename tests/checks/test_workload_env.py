@@ -63,8 +63,8 @@ NOT_SET = {
     "NOTHING": "NOTHING is empty (a plain value)",
     "TWICE": "TWICE is empty (a plain value)",
     "EMPTY_SECRET": "EMPTY_SECRET is empty (Secret low)",
-    "NO_KEY": "NO_KEY cannot be set: Secret low has no key none, and no pod can start",
-    "NO_SECRET": "NO_SECRET cannot be set: Secret nowhere is not there, and no pod can start",
+    "NO_KEY": "NO_KEY can't be set: Secret low has no key none, so no pod can start",
+    "NO_SECRET": "NO_SECRET can't be set: Secret nowhere doesn't exist, so no pod can start",
     "OWN": "OWN is empty (a plain value)",
     "NO_LABEL": "NO_LABEL is empty (metadata.labels['team'] of the pod)",
     "REFERS_NOWHERE": "REFERS_NOWHERE refers to NEVER, which is not set",
@@ -146,7 +146,7 @@ def test_plain_values_are_compared(kube: Kube) -> None:
     assert ask_plain("NEVER", "on", "off") == (Outcome.FAIL, f"{where}: NEVER is not set and not on")
     assert ask_plain("FROM_SECRET", "on") == (
         Outcome.ERROR,
-        "FROM_SECRET comes from Secret low, whose values are not read out",
+        "FROM_SECRET comes from Secret low, whose values the bot doesn't read",
     )
 
 
@@ -204,7 +204,7 @@ def test_an_unreachable_cluster_is_an_error(tmp_path):
     ("params", "message"),
     [
         ({}, "name at least one variable"),
-        ({"plain": {"A": []}}, "A needs the word that is right"),
+        ({"plain": {"A": []}}, "A needs its right value"),
         ({"plain": {"A": [True, False]}}, 'write the words of A in quotes, as "on"'),
     ],
 )

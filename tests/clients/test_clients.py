@@ -359,7 +359,7 @@ def test_a_web_server_that_does_not_answer_is_a_timeout_error():
     ("reply", "summary"),
     [
         (Reply(500, "trouble"), "cannot ask: 500 Internal Server Error"),
-        (Reply(200, "<html>"), "cannot ask: the answer is no JSON"),
+        (Reply(200, "<html>"), "cannot ask: the answer isn't JSON"),
     ],
 )
 def test_error_statuses_and_answers_that_are_no_json_are_client_errors(reply, summary):

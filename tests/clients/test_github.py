@@ -43,6 +43,6 @@ def test_a_reference_that_is_no_version_has_no_previous_release() -> None:
     """previous_release() raises for a reference that is no version and sends no request."""
     with (
         closing(GitHub("http://127.0.0.1:9", "o/r", "")) as github,
-        pytest.raises(ClientError, match="latest is no version"),
+        pytest.raises(ClientError, match="latest isn't a version"),
     ):
         previous_release(github, "latest", "")

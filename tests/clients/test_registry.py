@@ -111,11 +111,11 @@ def test_the_login_is_not_sent_to_a_realm_of_another_domain():
             assert images.digest("v4.8.0") == DIGEST
         with registry('Bearer realm="file:///etc/passwd"', "") as server, pytest.raises(ClientError) as file_error:
             registry_at(server.url, ("", "")).digest("v4.8.0")
-    assert error.value.summary == "The image registry sends for tokens to localhost, which is not of its domain"
+    assert error.value.summary == "The image registry gets its tokens from localhost, which is outside its domain"
     assert error.value.hint == (
-        "The login was not sent there. If that host is the registry's own, set registry.token_host to it."
+        "The bot didn't send its login there. If that host belongs to the registry, set registry.token_host to it."
     )
-    assert file_error.value.summary == "The image registry sends for tokens to an address that is not https"
+    assert file_error.value.summary == "The image registry gets its tokens from an address that isn't https"
 
 
 @pytest.mark.parametrize(

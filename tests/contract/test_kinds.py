@@ -162,7 +162,7 @@ def test_every_answer_has_evidence(name):
 @pytest.mark.parametrize(
     ("target", "reason"),
     [
-        (Target(name="qa"), "qa is not mutable"),
+        (Target(name="qa"), "qa isn't mutable"),
         (Target(name="production", mutable=True), "production is production by its name"),
         (Target(name="staging", environment="Live-EU", mutable=True), "Live-EU is production by its name"),
         (Target(name="qa", mutable=True, stripe=StripeSettings(api_key="sk_live_x")), "is a live one"),

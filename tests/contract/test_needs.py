@@ -108,7 +108,7 @@ def test_an_undeclared_use_of_a_client_is_rejected(act: Use, declares: tuple[Nee
         with pytest.raises(NotDeclared) as error:
             act(guarded_clients)
 
-    assert error.value.summary.startswith("kind mine may not ")
+    assert error.value.summary.startswith("kind mine isn't allowed to ")
     assert missing in error.value.hint
     assert server.requests == []
 
@@ -146,7 +146,7 @@ def test_calls_to_kubernetes_need_a_declared_right(
     if is_allowed:
         getattr(getattr(kube, group), call)("one", "namespace")
     else:
-        with pytest.raises(NotDeclared, match=r"^kind mine may not "):
+        with pytest.raises(NotDeclared, match=r"^kind mine isn't allowed to "):
             getattr(getattr(kube, group), call)("one", "namespace")
 
     assert recorder.calls == ([call] if is_allowed else [])
@@ -170,7 +170,7 @@ def changes_if_it_waits(_self: Kind, params: Any) -> tuple[Need, ...]:
     return (API, CHANGE) if params.seconds else (API,)
 
 
-REJECTION = "the pause of the work queue is not changed: kind queue_pause does not declare that it changes data"
+REJECTION = "the pause of the work queue isn't changed: kind queue_pause does not declare that it changes data"
 
 
 class TestPlugin:
@@ -184,7 +184,7 @@ class TestPlugin:
             (
                 variant_of("queue_depth", run=log_in),
                 {},
-                "kind queue_depth may not use up log-ins: it does not declare that",
+                "kind queue_depth isn't allowed to use up logins: it doesn't declare that",
             ),
         ],
         ids=["no change declared", "a change for some parameters", "logs in"],
@@ -201,7 +201,7 @@ class TestPlugin:
 
         assert result.outcome is Outcome.ERROR
         assert result.answer.summary.startswith(summary)
-        assert "needs() have to return" in result.answer.hint
+        assert "needs() must return" in result.answer.hint
         assert (server.requests, undo.records) == ([], {})
 
     def test_a_kind_that_declares_everything_passes(self) -> None:

@@ -80,9 +80,9 @@ def test_export_into_a_named_file(world: World, release_bot: Cli, capsys: pytest
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (["v9.9.9"], 1, "There is no release v9.9.9 of production."),
-        (["latest"], 1, "latest is no version."),
-        (["v4.8.0", "-o", "no/such/folder.zip"], 1, "no/such/folder.zip cannot be written: No such file or directory."),
+        (["v9.9.9"], 1, "production has no release v9.9.9."),
+        (["latest"], 1, "latest isn't a version."),
+        (["v4.8.0", "-o", "no/such/folder.zip"], 1, "no/such/folder.zip can't be written: No such file or directory."),
     ],
 )
 def test_a_failed_export_writes_no_file(

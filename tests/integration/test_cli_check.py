@@ -107,7 +107,7 @@ def test_a_plain_web_service_is_checked_without_slack_and_database(service: Serv
         "closeout.health", "go.closed", "go.health", "go.pages",
     ]  # fmt: skip
     assert "4 PASS in" in out
-    assert "Not counted: 4 more that a release has answered, by people or by its announcement." in out
+    assert "Not counted: 4 more, which a release answers by people or by its announcement." in out
     assert not (service.folder / "data").exists()
 
     service.server.routes["GET /api/me"] = Reply(200, {"email": "anybody"})
@@ -141,7 +141,7 @@ def test_an_interrupted_check_is_undone(service: Service, store: Store) -> None:
     assert open_undos(store) == []
     assert process.returncode == 130
     assert "ERROR  go.pause" in out
-    assert err == "Stopping; what was changed is put back first. Ctrl-C again leaves that to the bot.\n"
+    assert err == "Stopping once every change is put back. Press Ctrl-C again to leave that to the bot.\n"
 
 
 def test_a_killed_check_is_undone_by_the_next_run(service: Service, store: Store) -> None:

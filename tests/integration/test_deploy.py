@@ -177,10 +177,10 @@ def test_each_missing_right_is_reported_before_the_deploy(kube: Kube, tmp_path: 
                 refusals[lost_grant], *more = [one.what for one in cluster(of.target, of.rights) if not one.good]
                 # A right to any object is one to each, and the logs of one pod are asked for by its name too.
                 named_grant = dataclasses.replace(lost_grant, name="release-bot-restore-drill")
-                assert set(more) <= {f"the bot may not {named_grant}"}
+                assert set(more) <= {f"the bot isn't allowed to {named_grant}"}
             grant(role, _grants([role]) & needed_rights)
         preflight(target_deps, checklist, (), look)
-    assert refusals == {right: f"the bot may not {right}" for right in installation.all_grants()}
+    assert refusals == {right: f"the bot isn't allowed to {right}" for right in installation.all_grants()}
     assert needed_rights <= refusals.keys()
 
 

@@ -77,8 +77,11 @@ def test_a_complete_configuration_has_no_problem(body: Body) -> None:
     assert parts >= {f"{part} of {name}" for part in ("Kubernetes", "API", "Frontend") for name in TARGETS}
     assert parts >= {"Database of staging", "Restore server of staging", "Backup bucket of staging"}
     whats = [f"{one.part}: {one.finding.what}" for one in findings]
-    assert "Sentry: takes the token, which has event:read, org:read, project:read" in whats
-    assert any(what.startswith("GitHub: its owner may push; whether the token has contents: write") for what in whats)
+    assert "Sentry: connected; the token has event:read, org:read, project:read" in whats
+    assert any(
+        what.startswith("GitHub: its owner can push; GitHub doesn't show whether the token has contents: write")
+        for what in whats
+    )
 
 
 def test_a_key_with_a_new_name_is_a_note() -> None:
@@ -249,7 +252,7 @@ def test_every_missing_right_of_a_token_is_named(body: Body) -> None:
     ]  # fmt: skip
     assert {finding.what for finding in by_part.pop("GitHub")} == {
         *(f"the token lacks {what}: read" for what in ("checks", "commit statuses", "issues", "pull requests")),
-        "whose token it is may not push: no contents: write",
+        "the token's owner can't push: contents: write is missing",
     }
     assert "rak_webhook_read" in by_part["Stripe of production"][0].what
     assert by_part.pop("Stripe of production")[0].hint == "Give the restricted key the right to read webhook endpoints."
@@ -296,7 +299,7 @@ def test_a_check_that_would_be_refused_is_reported(body: Body) -> None:
     staging["mutable"] = False
     target_findings = problems(run_doctor(body, "nothing"))["Target staging"]
     assert {finding.what.partition(": ")[2] for finding in target_findings} == {
-        f"{kind} changes data and staging is not mutable"
+        f"{kind} changes data, but staging isn't mutable"
         for kind in ("backup_job", "billing_gate", "restore_drill", "sentry_receives", "stripe_webhook")
     }
     assert target_findings[0].hint == "Point the check at a test system, or set targets.staging.mutable there."
@@ -328,8 +331,8 @@ def test_each_missing_grant_is_named_with_its_statement(body: Body, running_sand
     invisible_tables = ("billing.invoices", "billing.stripe_customers", "billing.subscriptions")
     whats = [finding.what for finding in by_part["Database of staging"] if not finding.rule]
     assert whats == [
-        f"the role {role} may not run auth.verify_legal_acceptance_integrity(): permission denied for table legal_documents",
-        f"role {role} has no right on {', '.join(invisible_tables)}, which billing.verify_billing_schema() takes for missing",
+        f"the role {role} isn't allowed to run auth.verify_legal_acceptance_integrity(): permission denied for table legal_documents",
+        f"role {role} has no right on {', '.join(invisible_tables)}, so billing.verify_billing_schema() reports them as missing",
     ]
     assert by_part["Restore server of staging"][0].rule == f"ALTER ROLE {role} CREATEDB;"
 
@@ -342,7 +345,7 @@ def test_a_missing_right_in_the_cluster_is_named(kube: Kube, tmp_path: Path) -> 
     account.grant([grant for grant in all_grants if grant.resource != "deployments"], all_grants)
     [finding] = cluster(account.target, needs)
 
-    assert finding.what == f"the bot may not get deployments.apps web in {kube.namespace}"
+    assert finding.what == f"the bot isn't allowed to get deployments.apps web in {kube.namespace}"
     assert finding.rule == "- {apiGroups: [apps], resources: [deployments], resourceNames: [web], verbs: [get]}"
     assert finding.lines == ("go.app_boots",)
     logs = '- {apiGroups: [""], resources: [pods/log], verbs: [get]}'
@@ -356,7 +359,7 @@ def test_a_missing_right_in_the_cluster_is_named(kube: Kube, tmp_path: Path) -> 
     account.kubeconfig.write_text(yaml.safe_dump(config))
     [finding] = cluster(account.target, needs)
     assert finding.state is State.MISSING
-    assert finding.hint.startswith("Is its token still good?")
+    assert finding.hint.startswith("Is its token still valid?")
 
 
 def test_the_secrets_of_a_deployment_are_named(kube: Kube, tmp_path: Path) -> None:
@@ -398,7 +401,7 @@ def test_the_bot_s_own_database_is_examined(store: Store) -> None:
     grants_of = GRANTS.read_text(encoding="utf-8").replace("release_bot", "{}")
     with poor_role(store.url, grants_of, "REVOKE DELETE ON work FROM {}") as url:
         [finding] = doctor.examine_own_database(url)
-    assert finding.what.endswith("may not DELETE on work")
+    assert finding.what.endswith("isn't allowed to DELETE on work")
     assert "deploy/postgres-grants.sql" in finding.rule
     with store.transaction() as tx:
         last = "DELETE FROM schema_migrations WHERE name = (SELECT max(name) FROM schema_migrations) RETURNING name, checksum"

@@ -327,7 +327,7 @@ def test_an_unusable_data_directory_is_named(tmp_path):
     """An error of the operating system becomes ours, with the path."""
     (tmp_path / "file").touch()
 
-    with pytest.raises(EmbeddedPostgresError, match=r"cannot be started on .*file/data"):
+    with pytest.raises(EmbeddedPostgresError, match=r"can't be started on .*file/data"):
         EmbeddedPostgres(tmp_path / "file" / "data").start()
 
 

@@ -55,7 +55,7 @@ def test_a_check_waits_for_the_next_login(login_world: World, outside: Outside) 
     job = login_world.claim_all("check")[f"{release_id}/go.one"]
     assert login_world.carry_out(job) == free
     assert "go.one" not in outside.runs
-    words = f"the log-ins of staging are used up until {free:%H:%M} UTC, then it continues by itself"
+    words = f"the logins of staging are used up until {free:%H:%M} UTC, then it continues by itself"
     assert progress_of(login_world, release_id) == (RunState.WAITING, words)
 
     login_world.clock.advance(seconds=LOG_IN.period)
@@ -96,7 +96,7 @@ def test_a_step_without_a_login_fails_and_can_be_retried(login_world: World) -> 
     release_id = login_world.run_to_watch()
     (failed_step,) = [step for step in login_world.view(release_id).steps if step.state is StepState.FAILED]
     assert (failed_step.id, login_world.view(release_id).release.state) == ("deploy.smoke", ReleaseState.DEPLOY_FAILED)
-    assert "the log-ins of production are used up until" in failed_step.summary
+    assert "the logins of production are used up until" in failed_step.summary
     login_world.clock.advance(seconds=LOG_IN.period)
     login_world.act(step_clicks.retry, QA, failed_step.row)
     login_world.run("advance")

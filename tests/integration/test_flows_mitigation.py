@@ -171,7 +171,7 @@ def test_a_closed_release_is_opened_and_closed_again(production: World) -> None:
     go_on(production)
     production.clock.advance(minutes=1)
     entry = only(production, release_id)
-    assert "it is not put back yet" in report(production, release_id)
+    assert "not put back yet" in report(production, release_id)
     production.act(mitigation.resolve, MANAGER, entry.id)
     assert announced_heads(production) == [first]
     job = production.claim("mitigation")

@@ -200,4 +200,4 @@ def test_a_strange_answer_of_github_is_a_vendor_error(body: Any) -> None:
     with Replies({route: Reply(200, body)}) as github, pytest.raises(VendorError) as error:
         sources_at(github.url + "/").resolve("v4.8.0")
 
-    assert error.value.user_message == "GitHub answered something that the bot does not understand."
+    assert error.value.user_message == "GitHub sent an answer the bot doesn't understand."

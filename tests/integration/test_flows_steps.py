@@ -235,7 +235,7 @@ class TestTagByHand:
         vendors.github.create_tag("v4.8.0", commit_sha(BRANCH), "by hand")
         with pytest.raises(RefusedError, match=r"Not recorded: .* not green: backend tests") as error:
             step_clicks.inspect_attested_step(world.deps, QA, row)
-        assert error.value.hint == "Wait for them, or fix what they found."
+        assert error.value.hint == "Wait for them, or fix what failed."
         with pytest.raises(StaleButton):
             world.act(step_clicks.attest, QA, row, "did it")  # nobody has looked
         assert world.view(failed_tag).release.state is ReleaseState.DEPLOY_FAILED

@@ -222,7 +222,7 @@ def test_a_mutating_check_is_refused_on_production(world: World, outside: Outsid
     """The rule is that of the bot (promise P11)."""
     world.change(targets={"production": Target(name="production")})
     results = run_locally(world, make_check("go.one", kind="tenant", target="production"))
-    assert answer_of(results).summary == "refused: tenant changes data and production is not mutable"
+    assert answer_of(results).summary == "refused: tenant changes data, but production isn't mutable"
     assert outside.runs == []
 
 

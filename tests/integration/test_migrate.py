@@ -75,7 +75,7 @@ def test_a_changed_migration_is_refused(empty_store: Store) -> None:
     other = hashlib.sha256(b"other").hexdigest()
     with empty_store.transaction() as tx:
         tx.execute("UPDATE schema_migrations SET checksum = %s WHERE name LIKE '0001%%'", [other])
-    with pytest.raises(DatabaseError, match=r"0001_initial\.sql was changed after it had been applied"):
+    with pytest.raises(DatabaseError, match=r"0001_initial\.sql was changed after it was applied"):
         migrate(empty_store)
 
 
@@ -84,7 +84,7 @@ def test_a_newer_database_is_refused(empty_store: Store) -> None:
     migrate(empty_store)
     with empty_store.transaction() as tx:
         tx.execute("INSERT INTO schema_migrations (name, checksum) VALUES ('9999_later.sql', '')")
-    with pytest.raises(DatabaseError, match=r"9999_later\.sql, which this version of the bot does not know"):
+    with pytest.raises(DatabaseError, match=r"9999_later\.sql, which this version of the bot doesn't know"):
         migrate(empty_store)
 
 
@@ -140,7 +140,7 @@ def test_a_database_of_an_older_version_keeps_its_evidence(
 
     config = tmp_path / "release-bot.yml"
     config.write_text(f"database_url: {empty_store.url}\n", encoding="utf-8")
-    assert run_bot(tmp_path, "audit", "verify", "--offline").startswith("The record holds: ")
+    assert run_bot(tmp_path, "audit", "verify", "--offline").startswith("The record is intact: ")
     for version in ("v4.8.0", "v4.8.1"):
         run_bot(tmp_path, "audit", "export", version)
         with zipfile.ZipFile(tmp_path / f"evidence-{version}.zip") as pack:

@@ -70,7 +70,7 @@ def test_each_missing_grant_of_the_migrating_role_is_named(database_url: str, gi
             owner.execute(f"REVOKE {grant} FROM {role}".encode())
             with pytest.raises(StepError) as error:
                 ask(url, github.url)
-            whom = f"Database for migrations of production: the role {role} may not {words}"
+            whom = f"Database for migrations of production: the role {role} isn't allowed to {words}"
             assert set(error.value.user_message.split("; ")) == {whom}
             todo = f"Run this there as the owner: GRANT {grant} TO {role};"
             assert error.value.hint == f"Nothing was changed. {todo} Then press Retry."

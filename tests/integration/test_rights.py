@@ -45,7 +45,7 @@ def test_a_release_needs_exactly_the_declared_rights(kube: Kube, world: World, t
         world.run("advance")
         step = world.view(release_id).steps[0]
         assert world.view(release_id).release.state is ReleaseState.DEPLOY_FAILED
-        assert step.summary.startswith(f"the bot may not {lost_right}. Nothing was changed.")
+        assert step.summary.startswith(f"the bot isn't allowed to {lost_right}. Nothing was changed.")
         assert {row["entry"] for row in world.rows("SELECT entry FROM journal")} == {"result"}
     assert revisions(kube) == {1: "app:1"}
     account.grant(needed_rights, needed_rights)

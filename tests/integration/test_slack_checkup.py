@@ -220,12 +220,12 @@ def test_the_roles_are_examined(slack: SlackWorld):
     ]
     bad = Roles(release_manager=("S0TYPO0001", "U0NOBODY01"), qa=(GUS, QUINN))
     assert role_findings(bad, Policy()) == [
-        (State.MISSING, "slack.roles.release_manager names S0TYPO0001, which is no user group"),
+        (State.MISSING, "slack.roles.release_manager names S0TYPO0001, which isn't a user group"),
         (State.MISSING, "slack.roles.release_manager names U0NOBODY01, and Slack knows nobody with that id"),
         (State.MISSING, "slack.roles.release_manager: 0 people"),
         (
             State.MISSING,
-            f"slack.roles.qa names {GUS}, who is refused: You belong to another workspace. Only members of this one can do that",
+            f"slack.roles.qa names {GUS}, whom the bot refuses: You belong to another workspace. Only members of this one can do that",
         ),
         (State.OK, "slack.roles.qa: 1 person"),
         (

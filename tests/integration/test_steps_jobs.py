@@ -201,7 +201,7 @@ class TestMigrationJob:
         log = next(str(body["text"]) for kind, body in step.notes.lines if kind == "log")
         assert log.startswith("applying\n....")
         assert log.endswith("...\nno such table\n")
-        assert "… 137,999 bytes of the log are left out here …" in log
+        assert "… 137,999 bytes of the log left out …" in log
         good = job("print('well')")
         with pytest.raises(StepError, match="no such table"):
             step.perform(migrate.apply, good)
@@ -230,11 +230,11 @@ class TestMigrationJob:
     def test_a_job_that_takes_too_long_is_stopped_by_kubernetes(self, kube: Kube, step: StepHarness) -> None:
         """The error names what was last seen, since Kubernetes deletes the pod and its log."""
         spec = job("import time; print('begun', flush=True); time.sleep(60)").model_copy(update={"timeout": 1})
-        with pytest.raises(StepError, match=r"was stopped, half done, after the 1 s of this step: ") as error:
+        with pytest.raises(StepError, match=r"was stopped before it finished, after the 1 s of this step: ") as error:
             step.perform(migrate.apply, spec, seconds=0)
         assert "before you retry or roll back" in error.value.hint
         progress_lines = [str(body["line"]) for kind, body in step.notes.lines if kind == "progress"]
-        assert "still runs past the 1 s of this step: " in progress_lines[0]
+        assert "is still running after the 1 s of this step: " in progress_lines[0]
         assert "begun" in error.value.user_message or not any(line.endswith("begun") for line in progress_lines)
         assert jobs_of(kube) == ["1 Failed"]
         pods = kube.core.list_namespaced_pod(kube.namespace, label_selector="job-name").items
@@ -276,7 +276,7 @@ class TestMigrationJob:
         assert step.notes.kinds() == ["observed", "intent", "unmade", "observed"]
         account.grant([grant for grant in needed_rights if grant.resource != "pods/log"], needed_rights)
         step.attempt = 2
-        assert "is complete: its log cannot be read (" in step.perform(migrate.apply, spec)
+        assert "is complete: its log can't be read (" in step.perform(migrate.apply, spec)
         assert jobs_of(kube) == ["2 Complete"]
 
     def test_a_job_of_an_earlier_start_is_waited_for(self, kube: Kube, step: StepHarness) -> None:
@@ -284,8 +284,12 @@ class TestMigrationJob:
         slow = job(f"{SLOW}; print('over')")
         interrupt(step, slow)
         step.notes = Notes()
-        assert step.contradiction_of(migrate.confirm, slow).startswith("job/migrate-v4-8-0-c0ffeec0-1 still runs in ")
-        with pytest.raises(StepError, match=r"job/migrate-v4-8-0-c0ffeec0-1 still runs in .*, from an earlier start"):
+        assert step.contradiction_of(migrate.confirm, slow).startswith(
+            "job/migrate-v4-8-0-c0ffeec0-1 is still running in "
+        )
+        with pytest.raises(
+            StepError, match=r"job/migrate-v4-8-0-c0ffeec0-1 is still running in .*, from an earlier start"
+        ):
             step.perform(migrate.apply, slow)
         eventually("its end", lambda: jobs_of(kube) == ["1 Complete"])
         assert step.perform(migrate.apply, job("print('anew')")).endswith("is complete: anew")

@@ -127,7 +127,7 @@ def test_a_rollout_that_never_gets_ready_can_be_retried(kube: Kube, ship: Ship) 
     images(kube, {NEW: {"never-ready": True}})
     with pytest.raises(StepError, match=r"exceeded its progress deadline: web-.*not ready") as error:
         ship.deploy()
-    assert "The old pods still serve" in error.value.hint
+    assert "The old pods still run" in error.value.hint
     assert ship.contradiction_of(steps.confirm_image, SET).startswith(
         "deployment/web: the rollout exceeded its progress"
     )
@@ -217,7 +217,7 @@ def test_a_change_between_look_and_patch_is_refused(kube: Kube, ship: Ship) -> N
         set_image(kube, "app:hotfix")
 
     ship.notes.on_intent = interfere
-    with pytest.raises(StepError, match="was changed by somebody else meanwhile"):
+    with pytest.raises(StepError, match="was changed by someone else meanwhile"):
         ship.deploy()
     assert image(kube) == "app:hotfix"
 
@@ -233,7 +233,7 @@ def test_a_change_since_the_deploy_began_is_refused(kube: Kube, ship: Ship) -> N
     """The error names the path without its value; a rollback would undo that change."""
     ship.rollback_target = ship.inspect(steps.where_we_are, SET)
     change_mode(kube, "s3cret")
-    with pytest.raises(StepError, match="was changed by somebody else since the deploy began") as error:
+    with pytest.raises(StepError, match="was changed by someone else since the deploy began") as error:
         ship.deploy()
     assert error.value.user_message.endswith(": spec.containers[main].env[MODE].value")
     assert (image(kube), ship.notes.kinds()) == (OLD, [])
@@ -279,7 +279,7 @@ def test_another_image_during_the_rollout_is_an_error(kube: Kube, ship: Ship) ->
     set_image(kube, "app:hotfix")
     thread.join(20)
     assert [error.user_message for error in errors] == [
-        "somebody else changed the image to app:hotfix during the rollout"
+        "someone else changed the image to app:hotfix during the rollout"
     ]
 
 

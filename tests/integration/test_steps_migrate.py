@@ -131,14 +131,14 @@ def test_migrations_continue_after_a_kill(step: StepHarness, repository: Reposit
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ({"002_a.sql": "SELECT 1;"}, r"002_a\.sql does not declare what it does to what runs now"),
+        ({"002_a.sql": "SELECT 1;"}, r"002_a\.sql doesn't declare its effect on the running version"),
         (
             {"002_a.sql": ADD, "9_c.sql": "-- migration: additive\nVACUUM;"},
-            r"9_c\.sql cannot be applied in one transaction",
+            r"9_c\.sql can't be applied in one transaction",
         ),
         (
             {"001_init.sql": "CREATE TABLE notes ();"},
-            r"001_init\.sql was changed after it had been released with v4\.7\.0",
+            r"001_init\.sql was changed after its release with v4\.7\.0",
         ),
     ],
 )
@@ -178,7 +178,7 @@ def test_migrations_by_hand_are_confirmed_in_the_table(
         step.target = with_changes(
             step.target, kubernetes=cluster, database_url=SecretStr(database_url), migrate_database_url=None
         )
-        with pytest.raises(StepError, match="is complete, and production does not record its files") as unseen:
+        with pytest.raises(StepError, match="is complete, and production doesn't record its files") as unseen:
             step.inspect(migrate.confirm, spec)
         assert not isinstance(unseen.value, Contradicted)
         row = "INSERT INTO schema_migrations (version, checksum, file_name) VALUES (%s, %s, %s)"
@@ -274,7 +274,7 @@ def test_a_table_of_another_form_is_refused(step: StepHarness, repository: Repos
     """The step fails visibly, instead of being repeated for ever."""
     with psycopg.connect(database_url) as connection:
         connection.execute("ALTER TABLE schema_migrations DROP COLUMN checksum")
-    with pytest.raises(StepError, match='production does not say what is applied: column "checksum" does not exist'):
+    with pytest.raises(StepError, match='production doesn\'t show what is applied: column "checksum" does not exist'):
         step.perform(migrate.apply, SPEC)
 
 

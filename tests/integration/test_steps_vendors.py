@@ -116,7 +116,7 @@ class TestTag:
         """A person retries if the pause is longer than a step waits or has time for."""
         with Replies({TAG_ROUTE: Reply(429, {}, {"Retry-After": seconds})}) as vendor:
             with pytest.raises(
-                NoAnswer, match=f"GitHub answered 429 to GET .* asks for a pause of {seconds} s"
+                NoAnswer, match=f"GitHub answered 429 to GET .* asks the bot to wait {seconds} s"
             ) as error:
                 tag_of(step, vendor, time_left)
             assert (error.value.hint, len(vendor.requests)) == ("Retry after that.", 1)
@@ -126,7 +126,7 @@ class TestTag:
         [
             (401, "Renew its token: github in release-bot.yml."),
             (404, "Check its settings: github in release-bot.yml."),
-            (409, "Something else is at it: press Retry in a moment."),
+            (409, "Something else is changing it: press Retry in a moment."),
         ],
     )
     def test_a_refused_tag_is_an_error_with_a_hint(
@@ -143,7 +143,7 @@ class TestTag:
         """The tag stays where it is."""
         vendors.github.create_tag("v4.8.0", commit_sha("v4.7.0"), "by somebody")
         before = vendors.posts()
-        with pytest.raises(StepError, match=r"the tag v4\.8\.0 is there and points to .*, not to") as error:
+        with pytest.raises(StepError, match=r"the tag v4\.8\.0 exists and points to .*, not to") as error:
             step.perform(tag.create, TAG)
         assert "never moved" in error.value.hint
         assert vendors.posts() == before
@@ -159,7 +159,7 @@ class TestTag:
     @pytest.mark.parametrize(
         ("version", "commit", "message"),
         [
-            ("v4.8.0", "v4.7.0", r"is the very commit of v4\.7\.0"),
+            ("v4.8.0", "v4.7.0", r"is the same commit as v4\.7\.0"),
             ("v4.8.0", "v4.6.0", r"is older than v4\.7\.0"),
         ],
     )
@@ -293,12 +293,12 @@ class TestFrontend:
     def test_a_failed_build_is_an_error(self, step: StepHarness, vendors: Vendors) -> None:
         """The error links to the log, and a retry builds once more."""
         vendors.faults.set("vercel_build_fails", True)
-        with pytest.raises(StepError, match=r"could not build dpl_.*: ERROR") as error:
+        with pytest.raises(StepError, match=r"couldn't build dpl_.*: ERROR") as error:
             step.perform(frontend.deploy, FRONTEND)
         assert "https://vercel.com/" in error.value.hint
         assert live(vendors) == LIVE_DEPLOYMENT
         vendors.faults.set("vercel_build_fails", False)
-        with pytest.raises(StepError, match="could not build"):  # taken up after a crash, it does not build again
+        with pytest.raises(StepError, match="couldn't build"):  # taken up after a crash, it does not build again
             step.perform(frontend.deploy, FRONTEND)
         step.attempt = 2
         step.perform(frontend.deploy, FRONTEND)

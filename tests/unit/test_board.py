@@ -46,7 +46,7 @@ def test_the_board_is_redrawn_in_place_on_a_terminal() -> None:
         ["·", "waiting", "go.number_1"],
         ["·", "waiting", "go.number_2"],
     ]
-    assert visible_lines(out)[-1] == "0 of 5 done. Ctrl-C stops."
+    assert visible_lines(out)[-1] == "0 of 5 done. Press Ctrl-C to stop."
     for entry in ENTRIES:
         board.tell(entry, CheckProgress(RunState.IDLE, start=1.0, answer=BAD, seconds=1.25))
     board.finish()
@@ -68,7 +68,7 @@ def test_a_small_terminal_shows_only_running_checks(monkeypatch: pytest.MonkeyPa
     board.tick()
     (line, foot) = visible_lines(out)
     assert line.startswith("… running      go.number_4")
-    assert foot.startswith("Stopping; what was changed is put back first.")
+    assert foot.startswith("Stopping once every change is put back.")
 
 
 def test_without_a_terminal_each_answer_is_one_line() -> None:

@@ -105,7 +105,7 @@ def test_the_pod_runs_only_the_product() -> None:
 @pytest.mark.parametrize("url", ["host=db user=r", "postgresql://db/", "postgresql://:x@db/"])
 def test_an_unusable_database_address_is_an_error(url: str) -> None:
     """The error names the setting and does not repeat the address."""
-    with pytest.raises(CheckError, match="restore_database_url is no address such as") as error:
+    with pytest.raises(CheckError, match="restore_database_url isn't an address such as") as error:
         describe_pod(url, {})
     assert error.value.hint == "Set targets.staging.restore_pod.database_url in release-bot.yml."
 
@@ -113,5 +113,5 @@ def test_an_unusable_database_address_is_an_error(url: str) -> None:
 @pytest.mark.parametrize("url", [f"postgresql://r:{SECRET}@db/", f"postgresql://r@db/?password={SECRET}"])
 def test_a_password_in_the_address_for_the_pod_is_refused(url: str) -> None:
     """A password in this address would be readable in the pod."""
-    with pytest.raises(ValidationError, match="the password belongs into the Secret"):
+    with pytest.raises(ValidationError, match="the password belongs in the Secret"):
         RestorePod(database_url=url)

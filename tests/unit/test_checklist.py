@@ -81,13 +81,13 @@ def test_the_shipped_checklist_has_ten_checks_that_cannot_be_waived() -> None:
     ("old", "new", "message"),
     [
         ("        kind: sql_verify\n        max_age", "        max_age", r"list\.yml:11: sections\.0\.checks\.1: a check needs kind"),
-        ("max_age: 90m", "same_as: go.one", r"list\.yml:11: sections\.0\.checks\.1: .*: leave out kind, needs"),
+        ("max_age: 90m", "same_as: go.one", r"list\.yml:11: sections\.0\.checks\.1: .*: remove kind, needs"),
         ("kind: attest}", "same_as: go.nine}", r"list\.yml:20: sections\.1\.checks\.0\.same_as: .*'go\.nine', which is not"),
-        ("kind: attest}", "same_as: after.notes}", r"list\.yml:20: sections\.1\.checks\.0\.same_as: .* is a reference itself"),
+        ("kind: attest}", "same_as: after.notes}", r"list\.yml:20: sections\.1\.checks\.0\.same_as: .* is itself a reference"),
         ("kind: attest}", "same_as: go.one}", r"list\.yml:20: sections\.1\.checks\.0\.same_as: go\.one is asked before"),
         ("title: Two", "titel: Two", r"list\.yml:11: sections\.0\.checks\.1\.title: is missing"),
         ("kind: attest}", "kind: attest, x: 1}", r"list\.yml:20: sections\.1\.checks\.0\.x: unknown key"),
-        ("max_age: 90m", "max_age: soon", r"list\.yml:14: sections\.0\.checks\.1\.max_age: is no duration; write 90s, 15m, 4h or 2d"),
+        ("max_age: 90m", "max_age: soon", r"list\.yml:14: sections\.0\.checks\.1\.max_age: isn't a duration; write 90s"),
         ("max_age: 90m", "max_age: 0s", r"list\.yml:14: sections\.0\.checks\.1\.max_age: Input should be greater than"),
         ("needs: [go.one]", "needs: [go.nine]", r"list\.yml:15: sections\.0\.checks\.1\.needs: go\.two needs 'go\.nine'"),
         ("id: go.two", "id: go.one", r"list\.yml:11: sections\.0\.checks\.1\.id: the id 'go\.one' is used twice"),
@@ -95,10 +95,10 @@ def test_the_shipped_checklist_has_ten_checks_that_cannot_be_waived() -> None:
         ("id: after\n", "id: go\n", r"list\.yml:16: sections\.1\.id: the id 'go' is used twice"),
         ("id: go.two", "id: Go.Two", r"list\.yml:11: sections\.0\.checks\.1\.id: ids are lower-case words"),
         ("gate: true", "gate: false", r"list\.yml:3: sections: no section has gate: true"),
-        ("gate: true", "gate: true\n    phase: after", r"list\.yml:7: sections\.0\.phase: what decides Go or No-Go cannot wait"),
+        ("gate: true", "gate: true\n    phase: after", r"list\.yml:7: sections\.0\.phase: what decides Go or No-Go can't run after"),
         ("{do: set_image}", "{do: set_imge}", r"list\.yml:24: deploy\.0\.action: unknown do: 'set_imge', did you mean 'set_image'"),
         ("kind: sql_verify\n        max", "kind: announced\n        max", r"list\.yml:13: sections\.0\.checks\.1\.kind: a rel"),
-        ("{do: set_image}", "{do: notify}", r"list\.yml:24: deploy\.0\.action: deploy\.backend: `do: notify` tells of the"),
+        ("{do: set_image}", "{do: notify}", r"list\.yml:24: deploy\.0\.action: deploy\.backend: `do: notify` announces the"),
         ("timeout: 60", "timeout: never", r"list\.yml:30: rollback\.0\.action\.timeout: Input should be a valid number"),
         ("gate: true", "gate: true\n    blocks: true", r"list\.yml:7: sections\.0\.blocks: gate: true blocks a deploy already"),
         ("phase: after", "phase: after\n    blocks: true", r"list\.yml:\d+: sections\.1\.blocks: what blocks a deploy can't run"),
@@ -257,7 +257,7 @@ def test_a_line_with_same_as_takes_the_values_of_its_original() -> None:
 def test_a_line_with_same_as_cannot_be_needed() -> None:
     """A check must need the original, not a line that only shows its result."""
     text = REFERRING.replace("kind: attest}", "kind: attest, needs: [prep.two]}")
-    with pytest.raises(ChecklistError, match=r"needs: prep\.two only shows the result of go\.two: need that one$"):
+    with pytest.raises(ChecklistError, match=r"needs: prep\.two only shows the result of go\.two: name that one$"):
         parse(text)
 
 
@@ -296,7 +296,7 @@ def test_lint_names_an_old_key(tmp_path: Path, capsys: pytest.CaptureFixture[str
     file.write_text(shipped.read_text(encoding="utf-8").replace("confirm_polls:", "confirm:"), encoding="utf-8")
     assert main(["checklist", "lint", str(file)]) == 0
     assert capsys.readouterr().out.startswith(
-        f"{file}: the key watch.probes.3.confirm is called watch.probes.3.confirm_polls now.\n{file}: good. "
+        f"{file}: the key watch.probes.3.confirm is called watch.probes.3.confirm_polls now.\n{file}: valid. "
     )
 
 

@@ -77,10 +77,10 @@ def test_checks_that_change_something_are_only_proposed() -> None:
         "- [ ] Test (`stripe trigger invoice.paid`) 3x\n- [ ] Dump is in `s3://backups/pg`\n", "t.md"
     ).yaml
     assert (
-        'proposed: kind: stripe_webhook, params: {"event": "invoice.paid", "deliveries": 3} (it sends a test event'
+        'suggestion: kind: stripe_webhook, params: {"event": "invoice.paid", "deliveries": 3} (it sends a test event'
         in text
     )
-    assert "proposed: kind: backup_job (it runs the backup CronJob" in text
+    assert "suggestion: kind: backup_job (it runs the backup CronJob" in text
     assert {check.kind for check in read_checklist(text, "t.yml", REGISTRY).checks} == {"attest"}
 
 
@@ -98,7 +98,7 @@ def test_a_backup_in_s3_is_recognised_without_an_address(line: str, is_proposed:
     """The kind backup_job is proposed for the usual descriptions of a backup in S3."""
     head = "## Go/No-Go Decision\n\n| # | Check | Command/Action | Expected |\n|---|---|---|---|\n"
     text = import_template(f"{head}{line}\n", "t.md").yaml
-    assert ("proposed: kind: backup_job (it runs the backup CronJob" in text) is is_proposed
+    assert ("suggestion: kind: backup_job (it runs the backup CronJob" in text) is is_proposed
     assert {check.kind for check in read_checklist(text, "t.yml", REGISTRY).checks} == {"attest"}
 
 
@@ -332,11 +332,11 @@ def test_the_title_of_a_box_is_the_text_beside_it() -> None:
 @pytest.mark.parametrize(
     ("source", "text", "message"),
     [
-        ("t.md", "", "t.md: there is nothing to tick in it."),
-        ("t.md", "# Title\n\n- no box\n1. none either\n\n| A | B |\n|---|---|\n| 1 | 2 |\n", "t.md: there is nothing to tick in it."),
-        ("t.yml", "name: x\n", "t.yml: this is no GitHub issue form: it has no body."),
+        ("t.md", "", "t.md: it has no boxes to tick."),
+        ("t.md", "# Title\n\n- no box\n1. none either\n\n| A | B |\n|---|---|\n| 1 | 2 |\n", "t.md: it has no boxes to tick."),
+        ("t.yml", "name: x\n", "t.yml: this isn't a GitHub issue form: it has no body."),
         ("t.yml", "name: [\n", "t.yml: not valid YAML: "),
-        ("t.yml", "body: [{type: input}, 5, {type: checkboxes, attributes: {options: [7]}}]\n", "t.yml: there is nothing to tick"),
+        ("t.yml", "body: [{type: input}, 5, {type: checkboxes, attributes: {options: [7]}}]\n", "t.yml: it has no boxes to tick"),
     ],
 )  # fmt: skip
 def test_a_template_without_boxes_is_an_error(source: str, text: str, message: str) -> None:
@@ -352,7 +352,7 @@ def test_import_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert main(["checklist", "import", str(TEMPLATE), "-o", str(file)]) == 0
     assert (
         capsys.readouterr().err
-        == """56 lines of release-checklist.md, and where they are now:
+        == """56 lines of release-checklist.md, and where they went:
   Migrations: 5, before the deploy
   Staging Verification: 9, before the deploy
   Environment Configuration: 9, before the deploy
@@ -362,22 +362,21 @@ def test_import_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixtur
   Deployment Steps: 8, steps of the deploy
   Rollback Plan: 4, steps of the rollback
   Sign-Off: 3, sign-offs: policy in release-bot.yml
-41 checks: 14 are asked by the bot, 27 of people; 3 of these have a proposal in a comment.
+41 checks: 14 are run by the bot, 27 by people; 3 of these have a suggestion in a comment.
 """
     )
     odd = tmp_path / "odd.md"
     odd.write_text(BOXES, encoding="utf-8")
     assert main(["checklist", "import", str(odd)]) == 0
     assert (
-        "  3 boxes are not taken: in comments or code.\n  1 box is not taken: with no words.\n"
-        in capsys.readouterr().err
+        "  3 boxes are skipped: in comments or code.\n  1 box is skipped: with no words.\n" in capsys.readouterr().err
     )
     assert main(["checklist", "lint", str(file)]) == 0
     yaml = file.read_text(encoding="utf-8")
     capsys.readouterr()
     assert main(["checklist", "import", str(TEMPLATE), "-o", str(file)]) == 2
-    assert capsys.readouterr().err == f"release-bot: {file} is there already.\n  Name a new file.\n"
+    assert capsys.readouterr().err == f"release-bot: {file} already exists.\n  Name a new file.\n"
     assert main(["checklist", "import", str(TEMPLATE)]) == 0
     assert capsys.readouterr().out == yaml
     assert main(["checklist", "import", str(tmp_path / "none.md")]) == 2
-    assert "none.md: cannot be read: No such file or directory." in capsys.readouterr().err
+    assert "none.md: can't be read: No such file or directory." in capsys.readouterr().err

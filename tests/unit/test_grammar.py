@@ -131,12 +131,12 @@ def test_a_command_is_read(text: str, word: str, content: object) -> None:
         ),
         (
             "freeze 2h",
-            "freeze needs a reason: the others will want to know why.",
+            "freeze needs a reason: others will want to know why.",
             "/release freeze 2h incident under way",
         ),
         (
             "freeze",
-            "freeze needs a reason: the others will want to know why.",
+            "freeze needs a reason: others will want to know why.",
             "/release freeze 2h incident under way",
         ),
     ],
@@ -150,9 +150,7 @@ def test_a_reason_that_is_too_long_is_refused() -> None:
     """A reason must fit into a message, and the answer asks for a link instead."""
     answer = read_command("abort " + "x" * 1_001)
     assert isinstance(answer, Malformed)
-    assert answer.problem == (
-        "The reason has 1001 characters; at most 1000 fit. Say it in a sentence and link the rest."
-    )
+    assert answer.problem == ("The reason has 1001 characters; at most 1000 fit. Write a sentence and link the rest.")
 
 
 @pytest.mark.parametrize("word", COMMANDS)

@@ -37,5 +37,5 @@ def test_differences_are_named_without_values(now: dict[str, Any], expected: lis
 
 def test_the_advice_after_a_failed_rollout_says_who_serves() -> None:
     """The advice says whether the old pods still serve or were stopped first."""
-    assert advice({"spec": {"strategy": {"type": "RollingUpdate"}}}).startswith("The old pods still serve. Look at")
-    assert advice({"spec": {"strategy": {"type": "Recreate"}}}).startswith("The old pods were stopped first. Look at")
+    assert advice({"spec": {"strategy": {"type": "RollingUpdate"}}}).startswith("The old pods still run. Check")
+    assert advice({"spec": {"strategy": {"type": "Recreate"}}}).startswith("The old pods were stopped first. Check")

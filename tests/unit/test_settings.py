@@ -109,15 +109,15 @@ BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(  # nine lines that sta
         ),
         (
             "targets:\n  staging:\n    database_url_file: gone",
-            "/release-bot.yml:3: targets.staging.database_url_file: /gone cannot be read: No such file or directory",
+            "/release-bot.yml:3: targets.staging.database_url_file: /gone can't be read: No such file or directory",
         ),
         (
             "slack:\n  roles:\n    qa: [quinn]",
-            "/release-bot.yml:3: slack.roles.qa: 'quinn' is no Slack id; copy the member id (U…) or the user group id (S…)",
+            "/release-bot.yml:3: slack.roles.qa: 'quinn' isn't a Slack id; copy the member id (U…) or the user group id (S…)",
         ),
         (
             "targets:\n  production: {mutable: true}",
-            "/release-bot.yml:2: targets.production.mutable: checks must not change data where we deploy to",
+            "/release-bot.yml:2: targets.production.mutable: checks must not change data in the environment you deploy to",
         ),
         ("- a\n- b", "/release-bot.yml:1: the configuration is a mapping of sections such as slack: and targets:"),
         ("slack: [", "/release-bot.yml:2: not valid YAML: did not find expected node content"),
@@ -125,7 +125,7 @@ BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(  # nine lines that sta
         ("slack: &a\n  roles: *a", f"/release-bot.yml:2: not valid YAML: {REPEATS}"),
         (BOMB, f"/release-bot.yml:6: not valid YAML: {REPEATS}"),
         (f"slack: {'[' * 5000}{']' * 5000}", f"/release-bot.yml:1: not valid YAML: {REPEATS}"),
-        ("slack: C\x07", "/release-bot.yml:1: not valid YAML: it has characters that YAML does not allow"),
+        ("slack: C\x07", "/release-bot.yml:1: not valid YAML: it has characters that YAML doesn't allow"),
     ],
 )
 def test_an_error_names_file_line_and_key(file: Path, text: str, message: str) -> None:
@@ -154,7 +154,7 @@ def test_an_error_contains_no_secret(file: Path, text: str) -> None:
 def test_another_encoding_is_a_clear_error(file: Path) -> None:
     """A file that is not in UTF-8 is a clear error instead of a traceback."""
     file.write_bytes(b"slack: \xff\xfe")
-    with pytest.raises(ConfigError, match="is not in UTF-8"):
+    with pytest.raises(ConfigError, match="isn't UTF-8"):
         load_settings(file, {})
 
 
@@ -188,7 +188,7 @@ def test_the_path_of_the_file_comes_from_the_environment(file: Path) -> None:
     file.write_text("environment: live", encoding="utf-8")
     assert load_settings(None, {"RELEASE_BOT_CONFIG": str(file)}).environment == "live"
     for path, environ in ((file.parent / "gone", {}), (None, {"RELEASE_BOT_CONFIG": "gone"})):
-        with pytest.raises(ConfigError, match="gone: there is no such file"):
+        with pytest.raises(ConfigError, match="gone doesn't exist"):
             load_settings(path, environ)
 
 
@@ -229,11 +229,11 @@ def test_a_mutable_target_must_not_lead_to_production(file: Path, mine: str, key
     """An address of production in a mutable target stops the start; both keys are named, the address is not."""
     one, other = keys.split()
     message = (
-        f"checks change data here, but targets.staging.{one} and targets.production.{other} lead to the same place"
+        f"checks change data here, but targets.staging.{one} and targets.production.{other} point to the same place"
     )
     where = f"targets.staging.{one}"
     text = f"targets:\n  staging:\n    mutable: true\n    {mine}{PRODUCTION}"
-    assert config_error(file, text) == f"/release-bot.yml:4: {where}: {message}: point one elsewhere"
+    assert config_error(file, text) == f"/release-bot.yml:4: {where}: {message}: change one of them"
     load(file, text.replace("mutable: true", "mutable: false"))
 
 
@@ -301,7 +301,7 @@ def test_a_line_end_is_removed_from_a_token(file: Path) -> None:
                 " did you mean 'deploy.backend'?"
             ),
         ),
-        ("deploy.backend: {waive: [qa]}", "policy.lines.deploy.backend.waive: a step cannot be waived."),
+        ("deploy.backend: {waive: [qa]}", "policy.lines.deploy.backend.waive: a step can't be waived."),
     ],
 )
 def test_a_rule_for_an_unknown_step_is_an_error(file: Path, rule: str, message: str) -> None:

@@ -50,7 +50,7 @@ def _missing_in_clusters(deps: TargetDeps, demands: Iterable[Demand], inspection
     if refusals:
         names = ", ".join(str(grant) for grant in refusals)
         hint = "Grant it to the bot's service account in a Role."
-        yield Finding(State.MISSING, f"the bot may not {names}", hint)
+        yield Finding(State.MISSING, f"the bot isn't allowed to {names}", hint)
 
 
 def _refused_grants(target: Target, grants: Sequence[Grant]) -> list[Grant]:

@@ -75,7 +75,7 @@ COMMANDS = (
         permission=Audience.MEMBER, parse=grammar.version_or_nothing("status"), run=_status,
     ),
     Command(
-        word="plan", summary="Show what a deploy would change, and what takes it back.",
+        word="plan", summary="Show what a deploy would change, and how a rollback undoes it.",
         details="Lists each step of the deploy with its changes as of now, and the steps of the rollback.",
         permission=Audience.MEMBER, parse=grammar.nothing("plan"), prepare=_plan,
     ),

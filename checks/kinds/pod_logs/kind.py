@@ -40,7 +40,9 @@ class PodLogsParams(Params):
     from_start: bool = Field(
         default=False, description="Read the log of each running container from its start on, however long ago that is."
     )
-    allow: tuple[str, ...] = Field(default=(), description="Regular expressions: lines found by one are no errors.")
+    allow: tuple[str, ...] = Field(
+        default=(), description="Regular expressions; a line that matches one is not an error."
+    )
 
     start_lines: tuple[str, ...] = Field(
         default=(),
@@ -54,14 +56,14 @@ class PodLogsParams(Params):
             try:
                 re.compile(pattern)
             except re.error as exc:
-                raise ValueError(f"{pattern!r} is no regular expression: {exc}") from exc
+                raise ValueError(f"{pattern!r} isn't a regular expression: {exc}") from exc
         return patterns
 
     @model_validator(mode="after")
     def _sees_the_start(self) -> PodLogsParams:
         """A window of minutes has left the start behind as soon as somebody asks again."""
         if self.start_lines and not self.from_start:
-            raise ValueError("start_lines stand at the start of a log: set from_start: true")
+            raise ValueError("start_lines are at the start of a log: set from_start: true")
         return self
 
 
@@ -81,7 +83,7 @@ class PodLogs(Kind):
     """Reads every pod of the newest ReplicaSet: ``kubectl logs deployment/x`` picks one, and prefers a healthy one."""
 
     name: ClassVar[str] = "pod_logs"
-    summary: ClassVar[str] = "Looks for errors in the logs of all pods of the Deployment, and for pods that do not run"
+    summary: ClassVar[str] = "Looks for errors in the logs of all pods of the Deployment, and for pods that don't run"
     params: ClassVar[type[Params]] = PodLogsParams
     timeout: ClassVar[float] = 90.0
 
@@ -121,7 +123,7 @@ def _read_pod(
     """``product``: the container that the product runs in; beside it there may be others."""
     statuses = [*(pod.status.init_container_statuses or ()), *(pod.status.container_statuses or ())]
     if not statuses:
-        findings.troubles.append(f"{pod.metadata.name} {pod.status.phase}: no container was started")
+        findings.troubles.append(f"{pod.metadata.name} {pod.status.phase}: no container has started")
     for status in statuses:
         ctx.wait(0)  # a cancelled check stops between two logs
         findings.containers += 1
@@ -232,10 +234,14 @@ def _judge(findings: _Findings, pods: int, not_available: str, evidence: Evidenc
     if number:
         troubles.append(f"{number} {'error' if number == 1 else 'errors'} in the logs: {findings.errors[0]}")
     if troubles:
-        hint = "The excerpt is attached; kubectl describe pod tells more. A known line can be allowed in the checklist."
+        hint = (
+            "The excerpt is attached; `kubectl describe pod` shows more. Known lines can be allowed in the checklist."
+        )
         return _failure(evidence, "; ".join(troubles), hint)
     if findings.lines == 0:
-        return Answer(Outcome.INCONCLUSIVE, f"{totals}: nothing to judge", evidence, hint="Send the product a request.")
+        return Answer(
+            Outcome.INCONCLUSIVE, f"{totals}: no lines to check", evidence, hint="Send the product a request."
+        )
     return Answer(Outcome.PASS, f"{totals}, no errors", evidence)
 
 

@@ -47,7 +47,7 @@ class Boot(Params):
     value: str = Field(default="ready", description="Value of that field when it is ready.")
     port: int = Field(default=0, ge=0, le=65535, description="Where it listens; 0: the first port of its container.")
     python: str = Field(default="python3", description="Python in the product's image; it asks for the readiness.")
-    seconds: int = Field(default=120, ge=1, description="Time until it has to be ready, once it was started.")
+    seconds: int = Field(default=120, ge=1, description="How long it may take to become ready after its start.")
 
 
 def place(ctx: CheckContext) -> Kubernetes:
@@ -120,7 +120,7 @@ def _database(variable: str, drill: str, ctx: CheckContext) -> list[Json]:
     role = login.partition(":")[0]
     if not url.scheme or not role:
         raise CheckError(
-            f"{setting} is no address such as postgresql://role@host:port/, so the product cannot be given one",
+            f"{setting} isn't an address such as postgresql://role@host:port/, so the product can't get one",
             hint=f"Set targets.{ctx.target.name}.restore_pod.database_url in release-bot.yml.",
         )
     entries: list[Json] = []

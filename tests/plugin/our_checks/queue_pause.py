@@ -33,7 +33,7 @@ class QueuePause(Kind):
         return (Changes("queue"), API)
 
     def run(self, params: QueuePauseParams, ctx: CheckContext) -> Answer:
-        """Pause the queue, read its state, resume it. Raises CheckError if the product does not answer."""
+        """Pause the queue, read its state, resume it. Raises CheckError if the product doesn't answer."""
         with self.undo_after("the pause of the work queue", {}, ctx):
             self._set(ctx, pause=True)
             if params.seconds:
