@@ -56,6 +56,11 @@ class Decision:
         """Whether there is no reason against it."""
         return not self.reasons
 
+    @property
+    def lacks_only_approvals(self) -> bool:
+        """Whether it is closed only because people have not approved yet: everything that the bot can tell is good."""
+        return bool(self.reasons) and all(isinstance(reason, SignoffMissing) for reason in self.reasons)
+
 
 CONFIRMED_FOR = timedelta(minutes=2)  # for so long a deploy relies on what GitHub and the registry last said
 

@@ -162,10 +162,7 @@ def test_status_says_the_state_the_reasons_and_where_the_card_is() -> None:
     answer = status.status(make_view(), "https://team.slack.com/archives/C1/p1")
     assert_slack_accepts(answer)
     assert block(answer, "status") == ":large_blue_circle: *SOLVEREIGN v4.8.0*: OPEN"
-    assert (
-        block(answer, "gate")
-        == ":no_entry: *No-Go*. 10 of 10 checks passed. Waiting for Release Manager.\n• Release Manager has not signed off"
-    )
+    assert block(answer, "gate") == ":hourglass_flowing_sand: 10 of 10 checks passed. Waiting for Release Manager."
     assert block(answer, "progress") == (
         ":white_check_mark: Migrations 2/2\n:white_check_mark: Go/No-Go 10/10\n:raised_hand: Post-Deployment 0/2"
     )

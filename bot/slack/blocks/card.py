@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from bot.domain.gate import deploy_gate, missing_approvals, non_blocking_failures, valid_approvals
 from bot.domain.options import approvers, can_revoke, can_sign, gravest_status, status_of
-from bot.domain.reasons import SignoffMissing
 from bot.domain.release import MAY_ROLL_BACK, ReleaseState
 from bot.domain.results import CheckStatus
 from bot.domain.signoff import Purpose, Verdict
@@ -62,7 +61,10 @@ def fallback(view: ReleaseView, decision: Decision) -> str:
     words = text.state_line(view)
     if view.release.state is not ReleaseState.OPEN:
         return words
-    words += f". {_count_passes(view)}. {text.verdict(decision)}"
+    words += f". {_count_passes(view)}"
+    if decision.lacks_only_approvals:
+        return f"{words}. {_missing_people(view)}"
+    words += f". {text.verdict(decision)}"
     reasons = "; ".join(map(reason_text, decision.reasons))
     if reasons:
         return f"{words}: {text.outside(reasons, 600)}"
@@ -188,18 +190,21 @@ def _signoff_buttons(view: ReleaseView, role: Role) -> list[Element]:
     return buttons
 
 
+def _missing_people(view: ReleaseView) -> str:
+    """Whose approvals are missing, in a sentence; empty when none is."""
+    roles = [
+        role.title if number == 1 else f"{number} people of {role.title}" for role, number in missing_approvals(view)
+    ]
+    return f"Waiting for {' and '.join(roles)}." if roles else ""
+
+
 def gate_text(view: ReleaseView, decision: Decision) -> str:
     """What the gate says now, with every reason by name."""
+    if decision.lacks_only_approvals:
+        return f":hourglass_flowing_sand: {_count_passes(view)}. {_missing_people(view)}"
     if not decision.is_open:
         lines = [f"• {text.outside(reason_text(reason), 200)}" for reason in decision.reasons]
-        head = f":no_entry: *No-Go* for {text.count(len(lines), 'reason')}."
-        if all(isinstance(reason, SignoffMissing) for reason in decision.reasons):
-            head = f":no_entry: *No-Go*. {_count_passes(view)}."
-        if roles := [
-            role.title if number == 1 else f"{number} people of {role.title}"
-            for role, number in missing_approvals(view)
-        ]:
-            head += f" Waiting for {' and '.join(roles)}."
+        head = f":no_entry: *No-Go* for {text.count(len(lines), 'reason')}. {_missing_people(view)}".rstrip()
         return f"{head}\n{limits.join_lines(lines, _GATE - 160)}"
     words = ":large_green_circle: *Go*: ready to deploy."
     if failures := non_blocking_failures(view):
