@@ -92,7 +92,7 @@ def test_whoever_deploys_must_not_be_the_only_approver(open_release_demo: Demo) 
     """
     stage = open_release_demo.stage
     stage.press(RITA, "signoff.approve", stage.card(), value="release_manager")
-    assert "somebody else must approve or deploy" in stage.command(RITA, "/release deploy")
+    assert "someone else must approve or deploy" in stage.command(RITA, "/release deploy")
     assert _releases_and_signoffs(open_release_demo)[0] == [("v4.8.0", "OPEN")]
 
     stage.press(QUINN, "signoff.approve", stage.card(), value="qa")

@@ -35,9 +35,9 @@ def _assert_that_secrets_cannot_be_listed(configuration: Path) -> None:
     ("play", "expected_output"),
     [
         ("tour", "is in production and its watch is over"),
-        ("rollback", "is rolled back, production runs what it ran before"),
+        ("rollback", "is rolled back. Production runs what it ran before"),
         ("regression", "is put back (SOLVEREIGN"),
-        ("blocked", "is aborted, nothing was deployed"),
+        ("blocked", "is aborted. Nothing was deployed"),
     ],
 )
 def test_a_play_ends_well(play: str, expected_output: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
