@@ -293,7 +293,7 @@ def secret(text):
         (Reply(401, {}), "refused to list pods: 401", "credentials"),
         (Reply(404, {}), "failed to list pods: 404", "check the address and the names"),
         (Reply(429, {}, {"Retry-After": "7"}), "failed to list pods: 429", "wait a minute"),
-        (Reply(503, "no JSON"), "failed to list pods: 503", "trouble of its own"),
+        (Reply(503, "no JSON"), "failed to list pods: 503", "The server has a problem"),
     ],
 )
 def test_errors_of_kubernetes_name_the_status_and_give_a_hint(tmp_path, reply, summary, hint):
@@ -379,7 +379,7 @@ def test_error_statuses_and_answers_that_are_no_json_are_client_errors(reply, su
     [
         ("NoSuchBucket", 404, "check the address"),
         ("AccessDenied", 403, "lack a right"),
-        ("Internal", 500, "of its own"),
+        ("Internal", 500, "The server has a problem"),
     ],
 )
 def test_errors_of_s3_name_the_code_and_give_a_hint_by_status(code, status, hint):
