@@ -160,7 +160,7 @@ def kube_errors(what: str) -> Iterator[None]:
         is_refused = isinstance(exc, urllib3.exceptions.NewConnectionError)  # which urllib3 counts among the time-outs
         slow = isinstance(exc, urllib3.exceptions.TimeoutError) and not is_refused
         raise ClientError(
-            f"Kubernetes did not answer in time to {what}" if slow else f"cannot reach Kubernetes to {what}",
+            f"Kubernetes didn't answer in time to {what}" if slow else f"cannot reach Kubernetes to {what}",
             hint="Is the API server up and reachable from the bot? Does the kubeconfig have its address and certificate?",
             seen=f"{type(exc).__name__}: {first_line(exc)}",
             outcome_unknown=True,

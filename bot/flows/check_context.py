@@ -86,7 +86,7 @@ class RefusingLedger:
 
     def record(self, what: str, payload: Mapping[str, Any]) -> str:  # noqa: ARG002  part of the protocol
         """Raise CheckError, because only a kind with ``mutates`` may change something."""
-        raise CheckError(f"{what} is not changed: the kind has not said that it changes data")
+        raise CheckError(f"{what} isn't changed: the kind doesn't declare that it changes data")
 
     def settle(self, undo_id: str) -> None:
         """Do nothing, as nothing was recorded."""

@@ -101,7 +101,7 @@ def attempt(deps: TargetDeps, entry: Check, run: CheckRun, waiting_time: timedel
             holders = deps.store.find_abandoned(names | requirements.shared)
             if holders and waiting_time.total_seconds() >= requirements.seconds:
                 return blocked_answer(entry, holders)
-            reason = f"waits for {', '.join(holders)}, which did not stop in time" if holders else ""
+            reason = f"waiting for {', '.join(holders)}, which didn't stop in time" if holders else ""
             return Wait(deps.clock.now() + BUSY, reason)
         if leftovers := undo_leftovers(deps, run.release_id, entry.id):
             return leftovers_answer(entry, leftovers)
@@ -129,9 +129,7 @@ def run_to_end(deps: TargetDeps, entry: Check, run: CheckRun) -> Answer:
             return result
         pause = result.until - deps.clock.now()
         if waiting_time + pause > patience:
-            return not_run_answer(
-                entry, f"not run: {result.reason or 'others have in use what it needs'}", "Retry then."
-            )
+            return not_run_answer(entry, f"not run: {result.reason or 'others are using what it needs'}", "Retry then.")
         if run.cancelled.wait(pause.total_seconds()):
             return not_run_answer(entry, "cancelled before it started")
 
@@ -166,5 +164,5 @@ def _carry_out(
     requirements = requirements_of(deps, entry)
     if run.release_id is not None or not (requirements.mutates or requirements.resources):
         return result.answer
-    undone = " What it changed is put back by the bot, or by its next run." if requirements.mutates else ""
+    undone = " The bot, or its next run, puts back what it changed." if requirements.mutates else ""
     return replace(result.answer, hint=f"It ends with this command.{undone}")

@@ -146,9 +146,9 @@ def examine_own_database(url: str, *, is_embedded: bool = False) -> list[Finding
             missing_rights = own_grants.list_missing_rights(tx)
             role, rules = tx.info.user, own_grants.rules_over_the_record(tx)
     except psycopg.OperationalError as error:
-        state, hint = State.UNREACHABLE, "Is the server up, and its host right?"
+        state, hint = State.UNREACHABLE, "Is the server up, and is its host right?"
         if databases.ANSWERED in str(error):
-            state, hint = State.MISSING, "Correct user, password and database in DATABASE_URL."
+            state, hint = State.MISSING, "Fix the user, password or database in DATABASE_URL."
         return [Finding(state, first_line(error), hint, lines=lines)]
     except psycopg.Error as error:
         return [Finding(State.MISSING, first_line(error), "Is this the bot's own database?", lines=lines)]
@@ -201,10 +201,10 @@ def _put_findings(number: int, question: Question, results: queue.SimpleQueue[tu
     except Exception as error:
         logger.exception("asking %s failed unexpectedly", question.part)
         what = f"unexpected {type(error).__name__}"
-        findings = [Finding(State.UNREACHABLE, what, "This is a fault of the bot: see its log.", lines=question.lines)]
+        findings = [Finding(State.UNREACHABLE, what, "This is a bug in the bot: see its log.", lines=question.lines)]
     results.put((number, findings))
 
 
 def _silence_finding(question: Question) -> Finding:
     what = f"no answer within {DEADLINE:.0f} s"
-    return Finding(State.UNREACHABLE, what, "Is it up and reachable from here?", lines=question.lines)
+    return Finding(State.UNREACHABLE, what, "Is it up and reachable from the bot?", lines=question.lines)

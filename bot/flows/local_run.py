@@ -108,7 +108,7 @@ class LocalRun:
         turn = decide_turn(entry, self._progress, self._entries, lambda check: self._requirements[check.id])
         if turn.failed_need is not None:
             outcome = self._progress[turn.failed_need].outcome
-            self._answer(entry, skipped_answer(entry, turn.failed_need, outcome, then="then run this one again"))
+            self._answer(entry, skipped_answer(entry, turn.failed_need, outcome, then="then run this check again"))
         elif turn.may_begin and time.monotonic() >= self._next_attempts.get(entry.id, 0.0):
             self._first_attempts.setdefault(entry.id, time.monotonic())
             self._set(entry, replace(self._progress[entry.id], run_state=RunState.RUNNING, start=time.monotonic()))
@@ -126,7 +126,7 @@ class LocalRun:
         elif isinstance(result, Wait):
             pause = (result.until - self._deps.clock.now()).total_seconds()
             self._next_attempts[entry.id] = time.monotonic() + pause
-            line = result.line or "waits for the running bot"
+            line = result.line or "waiting for the running bot"
             self._set(entry, replace(progress, run_state=RunState.WAITING, line=line))
         else:
             self._fault = self._fault or result

@@ -57,7 +57,7 @@ def apply(tx: Tx, deps: Deps, actor: Actor, step_row: int, reason: str) -> str:
     if spec is None or not isinstance(spec.action, SetVariable) or view.release.state not in OFFERED_IN:
         raise StaleButton
     if not reason.strip():
-        raise InvalidInput("That needs a reason: what is wrong?")
+        raise InvalidInput("A mitigation needs a reason: what is wrong?")
     what = f"{spec.action.name}={spec.action.value}"
     existing = next((entry for entry in view.open_mitigations if entry.what == what), None)
     if existing is not None and not existing.is_stuck:
@@ -120,7 +120,7 @@ def attest(tx: Tx, deps: Deps, actor: Actor, mitigation_id: int, note: str) -> s
     if not entry.is_stuck:
         raise StaleButton(f"{entry.what} is not stuck.", hint="Press *Put it back*, and the bot does it.")
     if not note.strip():
-        raise InvalidInput("That needs a note: what was put back, and how do you know?")
+        raise InvalidInput("Putting it back by hand needs a note: what was put back, and how do you know?")
     note = deps.clean(note.strip())
     mitigations.move(tx, entry, MitigationState.LIFTED, view.now, by=actor.user, note=note)
     event = MitigationAttested(mitigation=entry.id, by=actor.user, note=note)

@@ -8,6 +8,12 @@ from bot.domain.checklist import Check
 from bot.domain.ids import CheckId
 from checks.contract import Answer, Evidence, Outcome
 
+_OUTCOMES = {
+    None: "hasn't run",
+    Outcome.FAIL: "failed",
+    Outcome.ERROR: "couldn't be checked",
+    Outcome.INCONCLUSIVE: "needs a person",
+}
 TERMINAL = "release-bot check "  # with the id of the check: the name of a run from a terminal
 
 
@@ -19,7 +25,7 @@ def not_run_answer(entry: Check, why: str, hint: str = "") -> Answer:
 
 def skipped_answer(entry: Check, need: CheckId, outcome: Outcome | None, *, then: str) -> Answer:
     """Return ERROR because the check ``need`` has not passed. ``then``: what happens once it does, for people."""
-    why = f"not run: it needs {need}, which is {outcome or 'not run'}"
+    why = f"skipped: {need} {_OUTCOMES.get(outcome, outcome)}"
     return not_run_answer(entry, why, f"Make {need} pass first; {then}.")
 
 

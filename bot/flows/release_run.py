@@ -53,9 +53,7 @@ def execute(deps: Deps, job: Job) -> datetime | None:
     result: Answer | Wait
     if turn.failed_need is not None:
         outcome = view.checks[turn.failed_need].outcome
-        result = skipped_answer(
-            entry, turn.failed_need, outcome, then="this one runs again by itself when that one does"
-        )
+        result = skipped_answer(entry, turn.failed_need, outcome, then="this check then runs again")
     else:
         run = CheckRun(
             release_id=release_id,

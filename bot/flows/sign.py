@@ -101,7 +101,7 @@ def void_outdated(tx: Tx, deps: Deps, release_id: ReleaseId, why: str) -> list[S
 def void_expired(tx: Tx, view: ReleaseView) -> list[SignOff]:
     """Void the approvals that are older than the policy allows, tell their people, and return them. ``view`` must be locked."""
     expired_approvals = [one for one in _approvals(view) if view.now - one.at > view.policy.signoff_max_age]
-    _void(tx, view, expired_approvals, Void.OLD, "it is too old")
+    _void(tx, view, expired_approvals, Void.OLD, "it has expired")
     return expired_approvals
 
 

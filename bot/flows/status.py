@@ -19,7 +19,7 @@ def release_of(tx: Tx, deps: Deps, version: str | None = None) -> Release:
         release = releases.active(tx, deps.environment) or releases.latest(tx, deps.environment)
     if release is None:
         name = f"no release {version}" if version else "no release yet"
-        raise UnknownThing(f"There is {name}.", hint="`/release start vX.Y.Z` begins one.")
+        raise UnknownThing(f"There is {name}.", hint="`/release start vX.Y.Z` starts one.")
     return release
 
 

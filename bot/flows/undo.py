@@ -91,7 +91,9 @@ def _let_kind_undo(deps: StoreDeps, row: UndoRow, within: float, stack: ExitStac
     """Have the kind of the check undo it. Raises what the kind raises, RegistryError, and CheckError if it cannot be done in time."""
     target = deps.targets.get(row.target)
     if target is None:
-        raise CheckError(f"there is no target {row.target} any more", hint="Put it back into release-bot.yml.")
+        raise CheckError(
+            f"the target {row.target} is gone from release-bot.yml", hint="Add it to release-bot.yml again."
+        )
     kind = deps.registry.get(row.kind)
     ledger = StoredUndoLedger(deps, row.release_id, row.check_id, row.kind, row.target)
     run = CheckRun(release_id=row.release_id, name=row.check_id, cancelled=threading.Event(), progress=logger.info)

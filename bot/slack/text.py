@@ -258,7 +258,7 @@ def verdict(decision: Decision) -> str:
 
 def frozen_until(freeze: Freeze) -> str:
     """When a freeze ends, in mrkdwn: a time, or what has to happen."""
-    return moment(freeze.until) if freeze.until else "somebody lifts it"
+    return moment(freeze.until) if freeze.until else "someone lifts it"
 
 
 def state_line(view: ReleaseView) -> str:

@@ -92,7 +92,7 @@ def _read_manifest(spec: DeployCronJob, inspection: StepInspection) -> dict[str,
     except StopIteration:
         raise StepError(f"{spec.manifest} has no CronJob {spec.name} at {commit[:12]}") from None
     except (yaml.YAMLError, KeyError, TypeError) as error:
-        raise StepError(f"{spec.manifest} cannot be read as a CronJob: {type(error).__name__}") from error
+        raise StepError(f"{spec.manifest} can't be read as a CronJob: {type(error).__name__}") from error
 
 
 def _schedule_and_images(spec: Mapping[str, Any]) -> dict[str, str]:

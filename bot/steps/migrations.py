@@ -23,7 +23,7 @@ WAYS = {
     ),
     MigrationKind.BREAKING: (
         Way.FINAL,
-        "cannot be taken back: declared breaking, so the old version may not run on it",
+        "can't be undone: declared breaking, so the old version may not run on it",
     ),
 }
 

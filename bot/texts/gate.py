@@ -53,13 +53,13 @@ _STATUSES = {
     CheckStatus.ERROR: "couldn't be checked",
     CheckStatus.INCONCLUSIVE: "needs a person",
     CheckStatus.EXPIRED: "expired, run it again",
-    CheckStatus.RUNNING: "is running",
-    CheckStatus.WAITING: "is waiting to run",
-    CheckStatus.MISSING: "hasn't run yet",
+    CheckStatus.RUNNING: "running",
+    CheckStatus.WAITING: "waiting to run",
+    CheckStatus.MISSING: "not run yet",
 }
 _STATUSES_OF_PEOPLE = {  # of a check that only people answer
     CheckStatus.MISSING: "needs a person: {0}, with Attest in the thread",
-    CheckStatus.EXPIRED: "has expired: {0}, with Attest in the thread",
+    CheckStatus.EXPIRED: "expired: {0}, with Attest in the thread",
 }
 
 
@@ -111,6 +111,6 @@ def freeze_exemption_text(release: Release, version: str) -> str:
     if release.state is not ReleaseState.DEPLOYING:
         return ""
     return (
-        f"The deploy of {version} goes on. To stop it, press Cancel at its step in the thread, "
+        f"The deploy of {version} continues. To stop it, press Cancel at its step in the thread, "
         "or type `/release rollback REASON`."
     )

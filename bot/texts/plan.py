@@ -10,7 +10,7 @@ MAX_LINES = 8  # differences that a message names
 _DOUBTS = {
     Doubt.BY_HAND: "unknown, because it was done by hand: check first",
     Doubt.UNSEEN: "unknown whether it was done: check first",
-    Doubt.RUNNING: "may still run, for nobody saw its end. A rollback waits for that first and does not stop it:"
+    Doubt.RUNNING: "may still be running: nobody saw its end. A rollback waits for it and doesn't stop it:"
     " half a migration is worse than a whole one",
 }
 _IF_SO = {Doubt.BY_HAND: "As planned", Doubt.UNSEEN: "If it was"}

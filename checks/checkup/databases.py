@@ -148,7 +148,7 @@ def _missing_rights(
 def _away(error: ClientError, setting: str, lines: tuple[str, ...]) -> Finding:
     """A server that refuses the role or the name is there; any other one is not reachable."""
     if ANSWERED in error.summary:
-        return Finding(State.MISSING, error.summary, f"Correct user, password and database in {setting}.", lines=lines)
+        return Finding(State.MISSING, error.summary, f"Fix the user, password or database in {setting}.", lines=lines)
     return Finding(
         State.UNREACHABLE, error.summary, f"Is the server up, and is the host in {setting} right?", lines=lines
     )

@@ -26,7 +26,7 @@ class BackupCredentialsParams(Params):
 
     container: str = Field(default="", description="Of the CronJob's pods; empty: the only one.")
     last_run_hours: int = Field(
-        default=26, ge=1, description="A good run of the CronJob within this time proves a role that cannot be seen."
+        default=26, ge=1, description="A good run of the CronJob within this time proves a role that the bot can't see."
     )
 
 

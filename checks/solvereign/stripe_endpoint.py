@@ -95,7 +95,7 @@ class StripeEndpoint(Kind):
         if stripe.live is not params.live:
             raise CheckError(
                 f"the Stripe key of {ctx.target.name} is of {'test' if params.live else 'live'} mode: "
-                f"it cannot see {mode} endpoints",
+                f"it can't see {mode} endpoints",
                 hint=f"Set targets.{ctx.target.name}.stripe.api_key to a restricted {mode} key that can read webhook endpoints.",
             )
         required_events = expand(params.events)

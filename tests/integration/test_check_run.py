@@ -52,7 +52,7 @@ def test_a_step_waits_for_a_resource_in_use(
         assert lock.acquired
         release_id = world.run_to_watch()
     (step,) = [step for step in world.view(release_id).steps if step.state is StepState.FAILED]
-    assert step.summary == "ERROR: not run: others have in use what it needs. Retry then."
+    assert step.summary == "ERROR: not run: others are using what it needs. Retry then."
     assert "deploy.ask" not in outside.runs
 
     world.act(step_clicks.retry, QA, step.row)
@@ -72,7 +72,7 @@ def test_a_probe_waits_for_a_resource_in_use(
         world.poll()
     watch = world.view(release_id).watch
     assert watch is not None
-    assert [reading.summary for reading in watch.readings] == ["not run: others have in use what it needs"]
+    assert [reading.summary for reading in watch.readings] == ["not run: others are using what it needs"]
     world.poll()
     assert outside.runs[-1] == "watch.tenant"
 

@@ -113,7 +113,7 @@ def test_a_check_whose_need_fails_does_not_run(world: World, outside: Outside) -
     world.run("check")
     result = world.view(release_id).checks[SECOND].result
     assert result is not None
-    assert (result.outcome, result.summary) == (Outcome.ERROR, "not run: it needs prep.first, which is FAIL")
+    assert (result.outcome, result.summary) == (Outcome.ERROR, "skipped: prep.first failed")
     outside.answers = {}
     world.act(check.rerun, QA, release_id, "prep.first")
     world.run("check")
@@ -575,7 +575,7 @@ def test_a_check_that_does_not_stop_holds_up_nobody(world: World, outside: Outsi
     waiting_view = world.view(release_id).checks[CheckId("go.two")]
     assert (waiting_view.run_state, waiting_view.progress) == (
         RunState.WAITING,
-        "waits for go.one, which did not stop in time",
+        "waiting for go.one, which didn't stop in time",
     )
     world.act(check.rerun, QA, release_id, "go.one")
     world.clock.advance(minutes=1)

@@ -248,7 +248,7 @@ class TestGate:
         """The old result is about to be replaced."""
         release_id = world.run_to_approval()
         world.act(check.rerun, QA, release_id, "go.one")
-        with pytest.raises(GateClosed, match=r"Check of go\.one: is waiting to run"):
+        with pytest.raises(GateClosed, match=r"Check of go\.one: waiting to run"):
             world.deploy(QA, release_id)
 
     def test_four_eyes_need_a_second_approver(self, world: World) -> None:

@@ -90,7 +90,7 @@ class TestSourceChanges:
         assert view.checks[CheckId("go.one")].run_state is RunState.WAITING
         assert sorted(notices(tagged_world)) == ["moved", "voided"]
         assert [event for _, event in tagged_world.recorded_events()[-2:]] == ["signoff.voided", "release.rebound"]
-        with pytest.raises(GateClosed, match="is waiting to run"):
+        with pytest.raises(GateClosed, match="waiting to run"):
             tagged_world.deploy(QA, release_id)
         tagged_world.run("check")
         tagged_world.approve(release_id)
@@ -377,7 +377,7 @@ class TestFreezeNotice:
         tagged_world.clock.advance(seconds=5)
         tagged_world.act(judge_rollback, QA, release_id, "errors")
         tagged_world.run("advance")
-        text = f"{instead} somebody lifts it: v4.8.0 was rolled back: errors"
+        text = f"{instead} someone lifts it: v4.8.0 was rolled back: errors"
         assert freeze_notices(tagged_world, release_id) == [text, text]
         tagged_world.start("v4.9.0")
         assert rerendered_notices(tagged_world, freeze.unfreeze) >= {
@@ -420,14 +420,12 @@ class TestFreezeNotice:
         release_id = tagged_world.run_to_approval()
         tagged_world.deploy(QA, release_id)
         goes_on = (
-            "The deploy of v4.8.0 goes on. To stop it, press Cancel at its step in the thread, "
+            "The deploy of v4.8.0 continues. To stop it, press Cancel at its step in the thread, "
             "or type `/release rollback REASON`."
         )
         assert tagged_world.act(freeze.freeze, MANAGER, None, "incident").endswith(f"\n{goes_on}")
         assert freeze_notices(tagged_world, release_id) == [
-            f"<@{RITA}> froze deploys until somebody lifts it: incident\n{goes_on}"
+            f"<@{RITA}> froze deploys until someone lifts it: incident\n{goes_on}"
         ]
         tagged_world.run("advance")
-        assert freeze_notices(tagged_world, release_id) == [
-            f"<@{RITA}> froze deploys until somebody lifts it: incident"
-        ]
+        assert freeze_notices(tagged_world, release_id) == [f"<@{RITA}> froze deploys until someone lifts it: incident"]

@@ -61,8 +61,8 @@ def test_needed_checks_run_first(world: World, outside: Outside) -> None:
     results = run_locally(world, *entries)
     assert outside.runs[3:] == ["go.first", "go.mid"]
     answer = answer_of(results, "go.last")
-    assert (answer.outcome, answer.summary) == (Outcome.ERROR, "not run: it needs go.mid, which is INCONCLUSIVE")
-    assert answer.hint == "Make go.mid pass first; then run this one again."
+    assert (answer.outcome, answer.summary) == (Outcome.ERROR, "skipped: go.mid needs a person")
+    assert answer.hint == "Make go.mid pass first; then run this check again."
 
 
 def test_checks_are_selected_by_id_or_section() -> None:
@@ -130,7 +130,7 @@ def test_a_local_run_waits_for_a_running_bot(
         assert outside.runs == []
     thread.join(10)
     assert outside.runs == ["go.one"]
-    assert lines[0] == "waits for the running bot"
+    assert lines[0] == "waiting for the running bot"
 
 
 def test_an_interrupted_run_stops_its_checks(world: World, outside: Outside) -> None:
@@ -176,10 +176,7 @@ def test_a_check_that_does_not_stop_is_abandoned(world: World, outside: Outside)
     results = local_run.run()
     assert outcomes(results) == {"go.one": Outcome.ERROR, "go.two": Outcome.ERROR}
     assert answer_of(results).summary == "didn't finish within 0 s"
-    assert (
-        answer_of(results).hint
-        == "It ends with this command. What it changed is put back by the bot, or by its next run."
-    )
+    assert answer_of(results).hint == "It ends with this command. The bot, or its next run, puts back what it changed."
     summary = "not run: release-bot check go.one didn't stop and still uses what this check needs"
     assert answer_of(results, "go.two").summary == summary
     assert answer_of(results, "go.two").hint.startswith("End `release-bot check go.one` at its terminal: ")

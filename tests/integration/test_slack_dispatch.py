@@ -434,7 +434,7 @@ def test_a_deploy_of_another_plan_than_the_shown_one_is_refused_once(live: Bot, 
     live.change_deps(checklist=make_checklist(deploy=[frontend]), targets={"production": Target(name="production")})
     release_id = open_gate(live, tags)
     live.command("plan")
-    assert "Can't tell what 1 step would change" in live.reply_texts(RITA)[-1]
+    assert "The bot can't read what 1 step would change" in live.reply_texts(RITA)[-1]
     production = live.deps.targets["production"].model_copy(update=vendors.parts)
     live.change_deps(targets={**live.deps.targets, "production": production})
     live.click(QUINN, live.ts(release_id), "release.deploy", value=value_of(release_id), forged=True)

@@ -125,8 +125,8 @@ class TestCronJob:
         ("manifest", "message"),
         [
             ("kind: CronJob\nmetadata: {name: other}", r"k8s/backup\.yaml has no CronJob backup"),
-            ("kind: CronJob\nmetadata: {name: backup}", "cannot be read as a CronJob: KeyError"),
-            ("kind: [", "cannot be read as a CronJob: ParserError"),
+            ("kind: CronJob\nmetadata: {name: backup}", "can't be read as a CronJob: KeyError"),
+            ("kind: [", "can't be read as a CronJob: ParserError"),
             (
                 json.dumps(_cron("* * * * *", "b")).replace('"backup", "image"', '"dump", "image"'),
                 "has no container dump",
@@ -347,9 +347,9 @@ class TestRollback:
         view, name = world.view(release_id), f"job/migrate-v4-8-0-{commit_sha(BRANCH)[:8]}-1"
         assert f"{name} may still be running: it isn't stopped, and a retry picks it up." in view.steps[0].summary
         form = FORM.render("release.rollback", ReleasePayload(release=release_id), view)
-        assert f":grey_question: {name}: may still run, for nobody saw its end" in str(form)
+        assert f":grey_question: {name}: may still be running: nobody saw its end" in str(form)
         lines = world.act(judge_rollback, QA, release_id, "").splitlines()
-        assert f"{name}: may still run, for nobody saw its end. A rollback waits for that" in lines[1]
+        assert f"{name}: may still be running: nobody saw its end. A rollback waits for it" in lines[1]
         assert "unknown whether it was done" in lines[2]
         states: list[list[str]] = []
         world.outside.during = lambda _: states.append(jobs_of(cluster))

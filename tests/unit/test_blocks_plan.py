@@ -20,7 +20,7 @@ def test_each_change_is_shown_with_both_values_and_its_rollback() -> None:
     """Each change is shown with the value now, the value after and its rollback; steps without a change are only named."""
     message = plan_message("SOLVEREIGN v4.8.0", [TAG, replace(BACKEND, changes=(IMAGE, DROP)), LOGS, BACK])
     assert_slack_accepts(message)
-    assert message.text == "Plan of SOLVEREIGN v4.8.0: 3 steps, 2 changes, 1 can't be taken back"
+    assert message.text == "Plan of SOLVEREIGN v4.8.0: 3 steps, 2 changes, 1 can't be undone"
     assert block_ids(message) == ["plan", "step:2", "by_hand", "quiet", "rollback", "marks"]
     assert block(message, "step:2").splitlines() == [
         "2. *Deploy backend*",
@@ -34,7 +34,7 @@ def test_each_change_is_shown_with_both_values_and_its_rollback() -> None:
         "3. Verify backend logs (checks)",
     ]
     assert block(message, "by_hand").splitlines() == [
-        "*By hand: the bot can't tell what these change, and a rollback leaves them in place*",
+        "*By hand: the bot doesn't know what these change, and a rollback leaves them in place*",
         "1. Create release tag (by hand)",
     ]
     assert "stays" not in block(message, "marks")
@@ -48,8 +48,8 @@ def test_each_change_is_shown_with_both_values_and_its_rollback() -> None:
 def test_a_step_whose_changes_are_unknown_says_so() -> None:
     """A step whose changes cannot be read is never shown as one without a change."""
     message = plan_message("SOLVEREIGN v4.8.0", [replace(BACKEND, trouble="Vercel <answered> 503. Wait."), BACK])
-    assert message.text.endswith("1 step, 0 changes. Can't tell what 1 step would change")
-    assert ":x: can't tell what it would change: Vercel &lt;answered&gt; 503. Wait." in block(message, "step:1")
+    assert message.text.endswith("1 step, 0 changes. The bot can't read what 1 step would change")
+    assert ":x: the bot can't read what it would change: Vercel &lt;answered&gt; 503. Wait." in block(message, "step:1")
 
 
 def test_slack_accepts_a_plan_of_many_long_steps() -> None:

@@ -150,7 +150,7 @@ def test_an_open_alarm_asks_for_nothing_after_a_rollback() -> None:
     """After a rollback the alarm has no buttons, since its watch is over and an answer would be refused."""
     view = replace(in_state(ReleaseState.ROLLED_BACK), watch=make_watch(WatchState.STOPPED, alarms=(make_alarm(),)))
     alarm = render_stored("alarm", "5", view)
-    assert block(alarm, "call") == "Nobody answered it during the watch (ROLLED_BACK)."
+    assert block(alarm, "call") == "Nobody acknowledged it during the watch (ROLLED_BACK)."
     assert labels(alarm) == []
     assert block(render_stored("watch", "", view), "alarms").endswith("plan_id': not answered")
 

@@ -83,13 +83,13 @@ def test_only_an_open_release_can_be_deployed(state: ReleaseState) -> None:
 @pytest.mark.parametrize(
     ("check_view", "words"),
     [
-        (make_check_view(GO), "hasn't run yet"),
+        (make_check_view(GO), "not run yet"),
         (make_check_view(GO, make_result(GO, Outcome.FAIL)), "failed"),
         (make_check_view(GO, make_result(GO, Outcome.ERROR)), "couldn't be checked"),
         (make_check_view(GO, make_result(GO, Outcome.INCONCLUSIVE)), "needs a person"),
         (make_check_view(GO, make_result(GO, finished_at=ago(241))), "expired, run it again"),
-        (make_check_view(GO, make_result(GO), running=RunState.WAITING), "is waiting to run"),
-        (make_check_view(GO, make_result(GO), running=RunState.RUNNING), "is running"),
+        (make_check_view(GO, make_result(GO), running=RunState.WAITING), "waiting to run"),
+        (make_check_view(GO, make_result(GO), running=RunState.RUNNING), "running"),
     ],
 )
 def test_anything_but_a_fresh_pass_closes_the_gate(check_view: object, words: str) -> None:
@@ -124,7 +124,7 @@ def test_sections_outside_the_gate_do_not_close_it() -> None:
 
 
 NOT_PASSED = [
-    (make_check_view("migrations.billing"), CheckStatus.MISSING, "hasn't run yet"),
+    (make_check_view("migrations.billing"), CheckStatus.MISSING, "not run yet"),
     (make_check_view("migrations.billing", make_result(outcome=Outcome.FAIL)), CheckStatus.FAILED, "failed"),
     (
         make_check_view("migrations.billing", make_result(outcome=Outcome.ERROR)),
@@ -203,7 +203,7 @@ def test_a_check_for_a_person_names_who_may_attest_it() -> None:
     ]
     assert texts == [
         "Preparations: Check of prep.notes: needs a person: Release Manager or QA or Product, with Attest in the thread",
-        "Preparations: Check of prep.notes: has expired: QA or Product, with Attest in the thread",
+        "Preparations: Check of prep.notes: expired: QA or Product, with Attest in the thread",
     ]
 
 

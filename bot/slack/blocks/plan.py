@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _ROOM = 9_000  # characters for all steps that change something
 _QUIET = 1_500  # and for those that do not, and for any other list
 _VALUE = 140
-_BY_HAND = "By hand: the bot can't tell what these change, and a rollback leaves them in place"
+_BY_HAND = "By hand: the bot doesn't know what these change, and a rollback leaves them in place"
 MARKS = {
     Way.BACK: "leftwards_arrow_with_hook",
     Way.COMPATIBLE: "pushpin",
@@ -37,9 +37,9 @@ def plan_message(name: str, steps: Sequence[PlannedStep], lasting_changes: Seque
     unknown = sum(bool(step.trouble) for step in deploy)
     words = f"Plan of {name}: {text.count(len(deploy), 'step')}, {text.count(len(changes), 'change')}"
     if final:
-        words += f", {final} can't be taken back"
+        words += f", {final} can't be undone"
     if unknown:
-        words += f". Can't tell what {text.count(unknown, 'step')} would change"
+        words += f". The bot can't read what {text.count(unknown, 'step')} would change"
     blocks = [
         elements.section("plan", text.bold(words, 400)),
         *lasting_block("A rollback leaves in place", lasting_changes),
@@ -95,7 +95,7 @@ def _who(step: PlannedStep) -> str:
 def _step(number: int, step: PlannedStep, room: int) -> str:
     lines = [f"{number}. {text.bold(step.spec.title, 160)}"]
     if step.trouble:
-        lines.append(f":x: can't tell what it would change: {text.outside(step.trouble, 400)}")
+        lines.append(f":x: the bot can't read what it would change: {text.outside(step.trouble, 400)}")
     for change in step.changes:
         now = text.outside(text.short_digest(change.now), _VALUE) if change.now else "nothing"
         after = text.outside(text.short_digest(change.after), _VALUE)
@@ -106,10 +106,10 @@ def _step(number: int, step: PlannedStep, room: int) -> str:
 
 def _legend(changes: Sequence[Mutation]) -> str:
     words = {
-        Way.BACK: "a rollback takes it back",
+        Way.BACK: "a rollback undoes it",
         Way.COMPATIBLE: "stays, and does no harm",
         Way.UNKNOWN: "unknown: check by hand",
-        Way.FINAL: "can't be taken back",
+        Way.FINAL: "can't be undone",
     }
     ways = [way for way in Way if any(change.way is way for change in changes)]
     return "   ".join(f":{MARKS[way]}: {words[way]}" for way in ways)

@@ -159,7 +159,7 @@ def render_alarm(about: AlarmPost, view: ReleaseView) -> Rendered:
             elements.picture("rate", plot, f"Errors a minute before and after the deploy of {text.name(view)}")
         )
     if open_ and view.release.state is not ReleaseState.WATCHING:
-        ending = f"Nobody answered it during the watch ({view.release.state})."
+        ending = f"Nobody acknowledged it during the watch ({view.release.state})."
         blocks.append(elements.section("call", ending))
     elif open_:
         people = dict.fromkeys([view.release.deployer or view.release.manager, view.release.manager])

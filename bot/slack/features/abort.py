@@ -26,7 +26,7 @@ BUTTONS = (
 COMMANDS = (
     Command(
         word="abort", parameters="[reason]", summary="Close the release without a deploy.",
-        details="Works while nothing was changed: also when the deploy failed or waits for a person before its first change.",
+        details="Works until the first change: also when the deploy failed, or waits for a person, before it.",
         permission=Action.ABORT, parse=grammar.reason("abort"),
         run=lambda tx, command: abort.abort(
             tx, command.deps, command.actor, release_of(tx, command.deps).id, command.content

@@ -62,7 +62,7 @@ COMMANDS = (
         word="deploy", summary="Deploy once the gate is Go.",
         details=(
             "While it is No-Go, lists every reason. When the plan has changed since `plan` last showed it, shows the "
-            "changes first; the next `deploy` goes with them."
+            "changes first; the next `deploy` accepts them."
         ),
         permission=Action.DEPLOY, parse=grammar.nothing("deploy"), prepare=_deploy_current,
     ),

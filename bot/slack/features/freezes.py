@@ -20,7 +20,7 @@ BUTTONS = ()
 COMMANDS = (
     Command(
         word="freeze", parameters="[DURATION] REASON", summary="Stop deploys for 30m, 2h or 1d, or until unfreeze.",
-        details="At most 30 days. A deploy that has begun goes on: press Cancel at its step, or roll back.",
+        details="At most 30 days. A deploy that has begun continues: press Cancel at its step, or roll back.",
         permission=Action.FREEZE, parse=grammar.freeze_request, run=_freeze,
     ),
     Command(

@@ -63,8 +63,8 @@ COMMANDS = (
         word="start", parameters="vX.Y.Z [notes URL] [because REASON]",
         summary="Open a release and run every check.",
         details=(
-            "Resolves the commit and the image digest first. A candidate is `v4.8.0-rc1`. An image that was rolled back "
-            "the last time needs a reason, and the approval of somebody other than who starts it. One that already runs "
+            "Resolves the commit and the image digest first. A candidate is `v4.8.0-rc1`. An image whose last release was "
+            "rolled back needs a reason, and an approval by someone other than who starts it. An image that already runs "
             "needs a reason."
         ),
         permission=Action.START, parse=grammar.start_request, prepare=_start,

@@ -24,7 +24,7 @@ BUTTONS = (
     ),
     Button(
         id="step.cancel", payload=StepPayload, permission=Action.RETRY,
-        place="steps, at one that runs", does="stops the step, after a question; it has failed then",
+        place="steps, at one that runs", does="stops the step, after a question; the step has then failed",
         run=lambda tx, click: step_clicks.cancel(tx, click.deps, click.actor, click.content.step),
     ),
     Button(
