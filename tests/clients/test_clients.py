@@ -339,7 +339,7 @@ def test_a_kubernetes_api_that_does_not_answer_is_a_timeout_error(tmp_path):
         Replies({"GET /api/v1/namespaces/n/pods": delayed_reply(release)}) as server,
         Clients(kube_target(tmp_path, server.url), http_timeout=0.1) as clients,
     ):
-        with pytest.raises(ClientError, match="did not answer in time to list pods"), kube_errors("list pods"):
+        with pytest.raises(ClientError, match="didn't answer in time to list pods"), kube_errors("list pods"):
             clients.kube().core.list_namespaced_pod("n", _request_timeout=clients.kube().timeout)
         release.set()
 
