@@ -92,7 +92,7 @@ def test_a_key_of_the_other_mode_is_an_error(key, live):
     answer = ask(endpoint(), key=key, live=live)
 
     assert answer.outcome is Outcome.ERROR
-    assert "it cannot see" in answer.summary
+    assert "it can't see" in answer.summary
 
 
 @pytest.mark.parametrize(("status", "message"), [(401, "401"), (403, "403"), (429, "429"), (500, "500")])
