@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from bot.steps.contract import step_errors
@@ -20,6 +21,7 @@ HEAD, TAIL = 64 * 1024, 192 * 1024  # bytes of a log that are kept: of its begin
 LAST_LINES, LAST_BYTES = 20, 16 * 1024  # of a log that is still written
 JOB_COMPLETE, JOB_FAILED = "Complete", "Failed"  # how a Job has ended, by its conditions
 JOB_GONE = "Gone"  # somebody has deleted it
+BACKOFF = "BackoffLimitExceeded"  # a pod of it has failed
 DEADLINE = "DeadlineExceeded"  # Kubernetes has stopped it: its activeDeadlineSeconds were over
 DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"  # the annotation that kubectl logs goes by
 
@@ -120,8 +122,21 @@ def _condition(job: Mapping[str, Any]) -> tuple[str | None, str]:
     """Return JOB_COMPLETE or JOB_FAILED, with the reason; None while the Job runs."""
     for condition in job.get("status", {}).get("conditions") or []:
         if condition.get("type") in {JOB_COMPLETE, JOB_FAILED} and condition.get("status") == "True":
-            return str(condition["type"]), str(condition.get("reason") or "")
+            reason = str(condition.get("reason") or "")
+            # The controller that loses a write at the deadline counts the pod that it has just stopped as one that failed.
+            return str(condition["type"]), DEADLINE if reason == BACKOFF and _is_past_deadline(
+                job, condition
+            ) else reason
     return None, ""
+
+
+def _is_past_deadline(job: Mapping[str, Any], condition: Mapping[str, Any]) -> bool:
+    """Return whether the Job ended no earlier than its activeDeadlineSeconds after its start; Kubernetes tells whole seconds."""
+    start, end = job["status"].get("startTime"), condition.get("lastTransitionTime")
+    limit = job["spec"].get("activeDeadlineSeconds")
+    if not (start and end and limit):
+        return False
+    return datetime.fromisoformat(end) - datetime.fromisoformat(start) >= timedelta(seconds=limit)
 
 
 def _container(pod: Pod) -> str:
