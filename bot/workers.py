@@ -122,9 +122,8 @@ class Workers:
             try:
                 with self._store.transaction() as tx:
                     claim = work.claim(tx, queue.name, self._store.instance)
-            except DatabaseError as error:
-                logger.warning("cannot look for work: %s", error)
-                self._stopping.wait(1.0)
+            except Exception as error:  # noqa: BLE001  the seam of the thread
+                self._survive("cannot look for work", error)
                 continue
             if claim is not None:
                 with queue.about(claim.key):
@@ -197,8 +196,8 @@ class Workers:
                     with self._store.transaction() as tx:
                         if not work.renew(tx, job.claim):
                             job.cancelled.set()
-            except DatabaseError as error:
-                logger.warning("cannot renew leases: %s", error)
+            except Exception as error:  # noqa: BLE001  the seam of the thread
+                self._survive("cannot renew leases", error)
 
     def _listen(self) -> None:
         while not self._stopping.is_set():
@@ -210,6 +209,12 @@ class Workers:
                         self._listener_ready.set()
                         for notice in connection.notifies(timeout=1.0, stop_after=1):
                             self.wake(notice.payload)
-            except DatabaseError as error:
-                logger.warning("lost the connection that listens for work: %s", error)
-                self._stopping.wait(1.0)
+            except Exception as error:  # noqa: BLE001  the seam of the thread
+                self._survive("lost the connection that listens for work", error)
+
+    def _survive(self, trouble: str, error: Exception) -> None:
+        """Log what went wrong in a thread of the workers, and pause: no thread ends by an exception, whatever the database says."""
+        is_expected = isinstance(error, DatabaseError)
+        level = logging.WARNING if is_expected else logging.ERROR
+        logger.log(level, "%s: %s", trouble, error, exc_info=error if not is_expected else None)
+        self._stopping.wait(1.0)

@@ -27,6 +27,15 @@ INSTANCE_LOCK = 1919051117  # first key of the advisory lock that says "this ins
 _ABANDONED_PREFIX = "did not stop: "  # how the session is called of something that was given up
 _NAME_LIMIT = 63  # bytes of such a name: the server cuts what is longer
 
+# A server that went away without a word, as in a failover, is noticed within about ten seconds (libpq: connection parameters).
+_LIVENESS = {
+    "connect_timeout": 5,  # seconds
+    "keepalives_idle": 5,  # seconds without traffic before the first probe
+    "keepalives_interval": 2,  # seconds between two probes
+    "keepalives_count": 3,  # probes without an answer
+    "tcp_user_timeout": 10_000,  # milliseconds for which sent data may stay unacknowledged
+}
+
 
 class Store:
     """PostgreSQL as the only truth. Holds a pool and, on a session of its own, the lock of this living instance."""
@@ -39,7 +48,11 @@ class Store:
             max_size=size,
             open=False,
             timeout=10,
-            kwargs={"row_factory": dict_row, "options": "-c timezone=UTC -c idle_in_transaction_session_timeout=60000"},
+            kwargs={
+                "row_factory": dict_row,
+                "options": "-c timezone=UTC -c idle_in_transaction_session_timeout=60000",
+                **_LIVENESS,
+            },
             check=ConnectionPool.check_connection,
         )
         self._life: psycopg.Connection[DictRow] | None = None
@@ -104,7 +117,7 @@ class Store:
 
     def _session(self, **settings: str) -> Tx:
         """A session of its own, outside of the pool and of transactions."""
-        return psycopg.connect(self._url, autocommit=True, row_factory=dict_row, **settings)  # type: ignore[arg-type]
+        return psycopg.connect(self._url, autocommit=True, row_factory=dict_row, **_LIVENESS, **settings)  # type: ignore[arg-type]
 
     def close(self) -> None:
         """Close everything; what this instance had claimed is free at once."""
@@ -185,6 +198,11 @@ class ResourceLock:
 def _our_errors() -> Iterator[None]:
     try:
         yield
+    except psycopg.errors.ReadOnlySqlTransaction as error:
+        raise DatabaseError(
+            "The bot's database is read-only at the moment, as after a failover.",
+            hint="Nothing was lost: the bot continues when it can write again.",
+        ) from error
     except (psycopg.OperationalError, PoolTimeout) as error:
         raise DatabaseError(
             "The bot's database doesn't answer.", hint="Nothing was lost: stored work continues when it is back."
